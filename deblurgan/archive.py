@@ -1,0 +1,57 @@
+"""Keras model files that depend on the model alone."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+
+from deblurgan import models  # noqa: F401  registers the layers that a saved generator names
+from deblurgan.errors import UserError
+from deblurgan.files import new_file
+
+DATE = (1980, 1, 1, 0, 0, 0)
+"""The earliest date that a zip archive can hold."""
+
+
+def save_model(model: keras.Model, path: Path | str) -> None:
+    """Write a `.keras` archive atomically and without the dates that Keras puts into it."""
+    with new_file(path) as partial:
+        draft = partial.with_suffix(".keras")  # Keras looks at the suffix
+        try:
+            model.save(draft)
+            _copy_without_dates(draft, partial)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _copy_without_dates(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for name in sorted(old.namelist()):
+            data = old.read(name)
+            if name == "metadata.json":
+                metadata = json.loads(data)
+                metadata.pop("date_saved", None)
+                data = json.dumps(metadata).encode()
+            new.writestr(zipfile.ZipInfo(name, DATE), data)
+
+
+def load_generator(path: Path | str) -> keras.Model:
+    """Read a generator.
+
+    Raises
+    ------
+    UserError
+        There is no such file, or it is no generator of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no model at {path}: `dvc pull {path}` fetches it, `dvc repro train` trains it")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises anything on a file that is not its own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a generator saved by this project ({reason})") from None
+    if model.output_shape != (None, None, None, 3):
+        raise UserError(f"{path} does not map images to images: its output is {model.output_shape}")
+    return model

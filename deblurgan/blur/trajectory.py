@@ -1,0 +1,143 @@
+"""Motion blur from random camera trajectories.
+
+The trajectory model is the one DeblurGAN was trained with (Kupyn et al., CVPR 2018, section 4), after
+Boracchi and Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP 2012. What is
+done otherwise here: the kernel is centred on its centroid, so that a pair is not shifted; it sums to one, so
+that brightness stays; light is mixed linearly; borders are mirrored instead of darkened.
+"""
+
+import math
+
+import numpy as np
+from scipy.signal import oaconvolve
+
+from deblurgan.images import LINEAR_OF_BYTE, from_linear, quantize
+
+STEPS = 2000
+"""Positions in a trajectory."""
+
+
+def random_trajectory(rng: np.random.Generator, length: float, shake: float, steps: int = STEPS) -> np.ndarray:
+    """Draw the path of a hand-held camera during one exposure.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    length
+        Length of the path in pixels; the speed is constant, so it is met exactly.
+    shake
+        Scale of tremor and of sudden jerks; DeblurGAN used 0.003 (nearly straight) to 0.01 (tangled).
+    steps
+        Number of positions, at least 2.
+
+    Returns
+    -------
+    numpy.ndarray
+        `complex128` of shape (steps,): x + iy in pixels, starting at 0.
+    """
+    inertia, jerk_chance, tremor = 0.7 * rng.random(), 0.2 * rng.random(), 10 * rng.random()
+    step = length / (steps - 1)
+    velocity = step * np.exp(2j * math.pi * rng.random())
+    jerks = rng.random(steps - 1) < jerk_chance * shake
+    turns = math.pi + rng.random(steps - 1) - 0.5
+    noise = rng.standard_normal(steps - 1) + 1j * rng.standard_normal(steps - 1)
+    path = np.zeros(steps, dtype=np.complex128)
+    for t in range(steps - 1):
+        pull = shake * (tremor * noise[t] - inertia * path[t]) * step
+        jerk = 2 * velocity * np.exp(1j * turns[t]) if jerks[t] else 0
+        velocity = velocity + jerk + pull
+        velocity *= step / abs(velocity)
+        path[t + 1] = path[t] + velocity
+    return path
+
+
+def kernel_from_path(path: np.ndarray) -> np.ndarray:
+    """The point-spread function of a path: the time spent at each pixel.
+
+    Parameters
+    ----------
+    path
+        Complex positions x + iy in pixels, equally spaced in time.
+
+    Returns
+    -------
+    numpy.ndarray
+        `float64` of shape (K, K), K odd and as small as the path allows, non-negative, sum 1, and with its
+        centroid at the centre of the middle pixel (each position is shared bilinearly by four pixels).
+    """
+    path = path - path.mean()
+    radius = math.ceil(max(np.abs(path.real).max(), np.abs(path.imag).max()))
+    size = 2 * radius + 3  # one spare pixel a side: a position may round to the next one
+    x, y = path.real + radius + 1, path.imag + radius + 1
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    dx, dy = x - column, y - row
+    kernel = np.zeros((size, size))
+    for r, c, weight in (
+        (row, column, (1 - dy) * (1 - dx)),
+        (row, column + 1, (1 - dy) * dx),
+        (row + 1, column, dy * (1 - dx)),
+        (row + 1, column + 1, dy * dx),
+    ):
+        np.add.at(kernel, (r, c), weight)
+    while len(kernel) > 1 and not (kernel[[0, -1]].any() or kernel[:, [0, -1]].any()):
+        kernel = kernel[1:-1, 1:-1]
+    return kernel / kernel.sum()
+
+
+def blur_image(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolve a photo with a kernel in linear light, mirroring it at the borders.
+
+    Parameters
+    ----------
+    image
+        `uint8` of shape (H, W, 3).
+    kernel
+        Shape (K, K), K odd, sum 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (H, W, 3), stored (not linear) values in [0, 1], not yet quantized.
+    """
+    radius = len(kernel) // 2
+    padded = np.pad(LINEAR_OF_BYTE[image], ((radius, radius), (radius, radius), (0, 0)), mode="symmetric")
+    light = oaconvolve(padded, kernel[:, :, None].astype(np.float32), mode="valid", axes=(0, 1))
+    return from_linear(light)
+
+
+def random_blur(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    length: tuple[float, float],
+    shake: tuple[float, ...],
+    exposure: tuple[float, ...],
+    noise: float,
+) -> np.ndarray:
+    """Blur a photo as a shaking camera would have taken it.
+
+    Parameters
+    ----------
+    image
+        `uint8` of shape (H, W, 3).
+    rng
+        Source of randomness.
+    length
+        Lowest and highest length of the whole trajectory in pixels; drawn uniformly.
+    shake
+        Shake scales to choose from (see `random_trajectory`).
+    exposure
+        Fractions of the trajectory, in (0, 1], during which the shutter is open; one is chosen.
+    noise
+        Standard deviation of Gaussian sensor noise in grey levels (0 to 255), added after the blur.
+
+    Returns
+    -------
+    numpy.ndarray
+        `uint8` of shape (H, W, 3).
+    """
+    path = random_trajectory(rng, rng.uniform(*length), float(rng.choice(shake)))
+    opened = path[: max(2, round(float(rng.choice(exposure)) * len(path)))]
+    blurred = blur_image(image, kernel_from_path(opened))
+    return quantize(blurred + rng.standard_normal(image.shape, dtype=np.float32) * (noise / 255))

@@ -1,0 +1,110 @@
+"""Turning any image file into an upright 8-bit sRGB image, or saying why not."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+class Rejected(Exception):
+    """Why a file is refused; one of a fixed set of reasons, so that reports are reproducible."""
+
+
+def is_clean(data: bytes, image: Image.Image) -> bool:
+    """Whether a file is already an upright 8-bit RGB PNG without a colour profile."""
+    return (
+        image.format == "PNG"
+        and data[24:26] == b"\x08\x02"  # IHDR: 8 bits a channel, colour type RGB; Pillow hides 16 bits
+        and "icc_profile" not in image.info
+        and "transparency" not in image.info
+        and image.getexif().get(0x0112, 1) == 1
+    )
+
+
+def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Image, bool]:
+    """Decode an image file whatever its format, mode, orientation and colour profile.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+    min_side
+        Smallest width and height that is accepted, in pixels.
+    max_pixels
+        Largest width times height; it is checked before anything is decoded.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        Upright, mode RGB, sRGB. Alpha is laid on white; 16-bit grey is scaled to 8 bit.
+    untouched : bool
+        Whether the file holds exactly this image already, as a PNG that can be kept byte for byte.
+
+    Raises
+    ------
+    Rejected
+        not an image, truncated, animated, too small, too large, or float data.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own bomb warning: max_pixels decides
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise Rejected("too large") from None
+    except Exception:  # decoders raise anything on garbage, and name memory addresses
+        raise Rejected("not an image") from None
+    if image.width * image.height > max_pixels:
+        raise Rejected("too large")
+    if min(image.size) < min_side:
+        raise Rejected("too small")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a preview
+        raise Rejected("animated")
+    if image.mode == "F":
+        raise Rejected("float data")
+    try:
+        image.load()
+        untouched = is_clean(data, image)
+        return (image if untouched else _to_srgb(image)), untouched
+    except Exception:
+        raise Rejected("truncated") from None
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Apply orientation, bit depth, alpha and colour profile."""
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bit in Pillow's 16- and 32-bit integer modes
+        grey = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(np.rint(np.clip(grey / 257, 0, 255)).astype(np.uint8))
+        profile = None
+    if image.mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == "P":
+        image = image.convert("RGB")
+    if profile:
+        image = _apply_profile(image, profile)
+    return image.convert("RGB")
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert from the embedded profile to sRGB; a broken profile is ignored, as browsers do."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB") or image
+    except (OSError, ImageCms.PyCMSError, ValueError):
+        return image
+
+
+def write_clean(data: bytes, image: Image.Image, untouched: bool, path: Path) -> None:
+    """Write a decoded photo as PNG; a file that is right already is passed through byte for byte."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if untouched:
+        path.write_bytes(data)
+    else:
+        Image.fromarray(np.asarray(image)).save(path, format="PNG")

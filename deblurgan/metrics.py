@@ -1,0 +1,82 @@
+"""Image quality as the restoration field measures it: RGB, whole image, 8-bit values, no border cropped."""
+
+import numpy as np
+from scipy import ndimage
+
+SSIM_RADIUS = 5
+"""Half width of the 11x11 window."""
+SSIM_SIGMA = 1.5
+
+
+def psnr(image: np.ndarray, reference: np.ndarray) -> float:
+    """Peak signal-to-noise ratio over all pixels and channels.
+
+    Parameters
+    ----------
+    image, reference
+        `uint8` of one shape (H, W, 3).
+
+    Returns
+    -------
+    float
+        Decibels: 10 log10(255^2 / mean squared error); infinite for equal images.
+
+    Raises
+    ------
+    ValueError
+        Not `uint8`, or of different shapes.
+    """
+    _check(image, reference)
+    error = np.mean((image.astype(np.float64) - reference) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def ssim(image: np.ndarray, reference: np.ndarray) -> float:
+    """Structural similarity: mean over channels and over the area where the window lies within the image.
+
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
+    similarity", IEEE TIP 2004: Gaussian window 11x11, sigma 1.5, K1 = 0.01, K2 = 0.03.
+
+    Parameters
+    ----------
+    image, reference
+        `uint8` of one shape (H, W, 3), H and W at least 11.
+
+    Returns
+    -------
+    float
+        At most 1, which only equal images reach.
+
+    Raises
+    ------
+    ValueError
+        Not `uint8`, of different shapes, or smaller than the window.
+    """
+    _check(image, reference)
+    if min(image.shape[:2]) < 2 * SSIM_RADIUS + 1:
+        raise ValueError(f"SSIM needs at least 11x11 pixels; got {image.shape[1]}x{image.shape[0]}")
+    x, y = image.astype(np.float64), reference.astype(np.float64)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    var_x = _window_mean(x * x) - mean_x**2
+    var_y = _window_mean(y * y) - mean_y**2
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    return float(np.mean(luminance * structure))
+
+
+def _window_mean(image: np.ndarray) -> np.ndarray:
+    """Gaussian average at each place where the whole window lies within the image."""
+    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
+    window = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+    window /= window.sum()
+    blurred = ndimage.correlate1d(ndimage.correlate1d(image, window, axis=0), window, axis=1)
+    return blurred[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
+
+
+def _check(image: np.ndarray, reference: np.ndarray) -> None:
+    if image.dtype != np.uint8 or reference.dtype != np.uint8:
+        raise ValueError(f"8-bit images are compared; got {image.dtype} and {reference.dtype}")
+    if image.shape != reference.shape:
+        raise ValueError(f"images of one size are compared; got {image.shape} and {reference.shape}")

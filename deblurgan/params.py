@@ -1,0 +1,240 @@
+"""Every parameter of the pipeline, typed and checked: the only reader of params.yaml."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from deblurgan.errors import UserError
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: exact keys, exact types, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Split(Section):
+    """Which photos and scenes are kept from training."""
+
+    val_fraction: Share
+    test_fraction: Share
+    val_scenes: Texts
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Self:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction + test_fraction must stay below 1, or nothing is left to train on")
+        return self
+
+
+class FetchUnsplash(Section):
+    """Where sharp and blurred photos come from."""
+
+    source: Literal["bundled", "api"]
+    sharp_queries: Texts
+    blurred_queries: Texts
+    photos_per_query: Annotated[int, Field(ge=1, le=30)]
+    width: Annotated[int, Field(ge=64)]
+
+
+class BundledCamera(Section):
+    """The simulated 240 fps camera of the bundled scenes."""
+
+    pairs: Positive
+    width: Annotated[int, Field(ge=32)]
+    height: Annotated[int, Field(ge=32)]
+    speed: Annotated[float, Field(gt=0)]
+    rotation: Weight
+
+
+class IngestGopro(Section):
+    """Where pairs come from."""
+
+    source: Annotated[str, Field(min_length=1)]
+    blur: Literal["blur", "blur_gamma"]
+    bundled: BundledCamera
+
+
+class Clean(Section):
+    """What is refused as a photo."""
+
+    min_side: Positive
+    max_pixels: Positive
+
+
+class Synthesize(Section):
+    """Random motion blur for photos without a blurred partner."""
+
+    pairs_per_photo: Positive
+    length: Floats
+    shake: Floats
+    exposure: Floats
+    noise: Weight
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if len(self.length) != 2 or self.length[0] > self.length[1]:
+            raise ValueError("length must be [lowest, highest], in pixels")
+        if max(self.exposure) > 1:
+            raise ValueError("exposure holds fractions of the trajectory, at most 1")
+        return self
+
+
+class Resize(Section):
+    """The size that networks see."""
+
+    mode: Literal["none", "fit", "stretch"]
+    width: Annotated[int, Field(ge=16)]
+    height: Annotated[int, Field(ge=16)]
+
+
+class Generator(Section):
+    """Architecture of the generator."""
+
+    filters: Positive
+    blocks: Positive
+    norm: Literal["instance", "none"]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    identity_start: bool
+
+
+class Critic(Section):
+    """Architecture of the critic."""
+
+    filters: Positive
+    layers: Annotated[int, Field(ge=1, le=6)]
+    norm: Literal["instance", "none"]
+    conditional: bool
+
+
+class Train(Section):
+    """The recipe."""
+
+    steps: Positive
+    batch_size: Positive
+    crop: Annotated[int, Field(ge=16, multiple_of=4)]
+    flip: bool
+    critic_steps: Positive
+    lambda_adversarial: Weight
+    lambda_penalty: Weight
+    lambda_content: Weight
+    lambda_pixel: Weight
+    vgg_weights: str | None
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    decay_from: Share
+    beta_1: Annotated[float, Field(ge=0, lt=1)]
+    beta_2: Annotated[float, Field(ge=0, lt=1)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    validate_every: Positive
+    sample_at: Annotated[tuple[Share, ...], Field(strict=False)]
+    deterministic: bool
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.lambda_adversarial == self.lambda_content == self.lambda_pixel == 0:
+            raise ValueError("lambda_adversarial, lambda_content and lambda_pixel are all 0: nothing to learn from")
+        if self.steps % self.validate_every:
+            raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
+        return self
+
+
+class Evaluate(Section):
+    """What the evaluation shows."""
+
+    panels: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    split: Split
+    fetch_unsplash: FetchUnsplash
+    ingest_gopro: IngestGopro
+    clean: Clean
+    synthesize: Synthesize
+    resize: Resize
+    generator: Generator
+    critic: Critic
+    train: Train
+    evaluate: Evaluate
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a YAML file as DVC does (YAML 1.2: `1e-4` is a number).
+
+    Raises
+    ------
+    UserError
+        The file is missing, is not YAML, or does not hold keys and values.
+    """
+    try:
+        value = YAML(typ="safe", pure=True).load(Path(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run from the root of the repository") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold keys and values")
+    return value
+
+
+def check(values: dict[str, Any], where: str) -> Params:
+    """Check a whole set of parameters.
+
+    Parameters
+    ----------
+    values
+        The content of params.yaml, all sections present.
+    where
+        What to call it in an error.
+
+    Raises
+    ------
+    UserError
+        One line that names each wrong key, its value and what is allowed.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_explain(values, problem) for problem in error.errors())
+        raise UserError(f"{where}: {problems}") from None
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and check params.yaml (see `check`)."""
+    return check(read_yaml(path), str(path))
+
+
+def _explain(values: dict[str, Any], problem: Any) -> str:
+    """One validation problem in words: key, value, what is wrong."""
+    *parents, last = problem["loc"]
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    if problem["type"] == "extra_forbidden":
+        known = _keys(parents)
+        near = difflib.get_close_matches(str(last), known, n=1)
+        return f"{key} is unknown" + (f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})")
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['ctx']['error']}"
+    message = problem["msg"].replace("tuple", "list")
+    shown = problem["input"]
+    return f"{key} = {shown!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(parents: list[Any]) -> list[str]:
+    """The keys that params.yaml knows at a place."""
+    section: Any = Params
+    for name in parents:
+        section = section.model_fields[name].annotation
+    return list(section.model_fields)

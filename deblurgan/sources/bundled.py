@@ -1,0 +1,102 @@
+"""The photographs that come with scikit-image, arranged so that no photo serves two splits.
+
+Microscopy, drawings, scans and test patterns of that package are left out; the two motorcycle views show one
+scene, and only one is used. Authors and licences are those that scikit-image's documentation states.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage
+
+from deblurgan.blur.camera import average_frames, camera_path, film
+from deblurgan.images import read_rgb
+from deblurgan.pairs import seed_for
+from deblurgan.params import BundledCamera
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph inside the scikit-image package."""
+
+    file: str
+    author: str
+    licence: str
+    link: str
+
+    @property
+    def id(self) -> str:
+        """Its name without the suffix."""
+        return Path(self.file).stem
+
+    @property
+    def path(self) -> Path:
+        """Where the installed package keeps it."""
+        return Path(skimage.__file__).parent / "data" / self.file
+
+
+SCENES = {
+    "train/GOPR9001_11_00": Photo(
+        "motorcycle_left.png",
+        "Nera Nesic, Porter Westling, Xi Wang, York Kitajima, Greg Krathwohl, Daniel Scharstein",
+        "Middlebury Stereo 2014, free for research with citation",
+        "https://vision.middlebury.edu/stereo/data/scenes2014/",
+    ),
+    "train/GOPR9002_07_00": Photo("astronaut.png", "NASA", "public domain", "https://flic.kr/p/r9qvLn"),
+    "train/GOPR9003_09_00": Photo("brick.png", "CC0Textures", "CC0", "https://cc0textures.com/view.php?tex=Bricks25"),
+    "test/GOPR9004_13_00": Photo("coffee.png", "Rachel Michetti", "CC0", "https://scikit-image.org"),
+    "test/GOPR9005_09_00": Photo("camera.png", "Lav Varshney", "CC0", "https://scikit-image.org"),
+}
+"""GoPro-like scenes, named as the data set names them: GOPR, clip, frames averaged, part."""
+
+SHARP = (
+    Photo("chelsea.png", "Stefan van der Walt", "CC0", "https://scikit-image.org"),
+    Photo("coins.png", "Brooklyn Museum", "no known restrictions", "https://www.brooklynmuseum.org"),
+    Photo("grass.png", "linolafett", "CC0", "https://www.deviantart.com/linolafett/art/Grass-01-434853879"),
+    Photo("gravel.png", "CC0Textures", "CC0", "https://cc0textures.com/view.php?tex=Gravel04"),
+    Photo("hubble_deep_field.jpg", "NASA", "public domain", "https://hubblesite.org"),
+)
+"""Sharp photos in the place of Unsplash's."""
+
+BLURRED = (
+    Photo("rocket.jpg", "SpaceX", "public domain", "https://www.flickr.com/photos/spacexphotos/16511594820"),
+    Photo("text.png", "Wikipedia", "public domain", "https://en.wikipedia.org/wiki/File:Corner.png"),
+)
+"""Photos that are delivered strongly blurred and without a partner; their sharp versions serve nowhere else."""
+
+
+def film_scene(
+    name: str, photo: Photo, camera: BundledCamera, *, linear: bool, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Film one photo and average its frames into pairs.
+
+    Parameters
+    ----------
+    name
+        Key of `SCENES`; its middle number is how many consecutive frames are averaged.
+    photo
+        What is filmed.
+    camera
+        Frame size, motion and number of pairs.
+    linear
+        Whether light is averaged, or stored values.
+    seed
+        The pipeline's seed.
+
+    Yields
+    ------
+    frame, blur, sharp
+        Name of the middle frame (its number in the video) and both images, `uint8` of shape (H, W, 3).
+    """
+    count = int(name.split("_")[1])
+    image = read_rgb(photo.path)
+    width, height = min(camera.width, image.shape[1]), min(camera.height, image.shape[0])
+    room = ((image.shape[0] - height) / 2, (image.shape[1] - width) / 2)
+    rng = np.random.default_rng(seed_for(seed, "camera", name))
+    path = camera_path(rng, count * camera.pairs, room, camera.speed, camera.rotation)
+    frames = film(image, path, width, height)
+    for first in range(0, len(path), count):
+        blur, sharp = average_frames([next(frames) for _ in range(count)], linear=linear)
+        yield f"{first + count // 2 + 1:06d}", blur, sharp

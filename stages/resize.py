@@ -1,0 +1,52 @@
+"""Resize pairs and unpaired photos, and arrange them by split: data/resized."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from deblurgan import params
+from deblurgan.errors import reported
+from deblurgan.files import new_directory
+from deblurgan.pairs import files_below, find_pairs, split_of_scene
+from deblurgan.resizing import new_size, resize_image
+
+CLEAN = Path("data/clean")
+SYNTHETIC = Path("data/synthetic")
+OUT = Path("data/resized")
+
+
+def plan(split: params.Split) -> Iterator[tuple[Path, Path]]:
+    """Pair every image with its place in data/resized."""
+    gopro = CLEAN / "gopro"
+    for pair in find_pairs(gopro):
+        official, scene = pair.blur.relative_to(gopro).parts[:2]
+        for path in (pair.blur, pair.sharp):
+            yield path, Path(split_of_scene(official, scene, split), "gopro", scene, path.parent.name, path.name)
+    for pair in find_pairs(SYNTHETIC):
+        part, photo = pair.blur.relative_to(SYNTHETIC).parts[:2]
+        for path in (pair.blur, pair.sharp):
+            yield path, Path(part, "unsplash", photo, path.parent.name, path.name)
+    for path in files_below(CLEAN / "unsplash" / "blurred"):
+        yield path, Path("unpaired", path.name)
+
+
+def main() -> None:
+    """Run the stage."""
+    p = params.load()
+    with new_directory(OUT) as out:
+        for source, name in tqdm(list(plan(p.split)), desc="resize", unit="image"):
+            target = out / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(source) as image:
+                if new_size(*image.size, p.resize) == image.size:
+                    shutil.copyfile(source, target)
+                else:
+                    resize_image(image, p.resize).save(target, format="PNG")
+
+
+if __name__ == "__main__":
+    with reported("resize"):
+        main()
