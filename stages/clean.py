@@ -30,9 +30,7 @@ def main() -> None:
     """Run the stage."""
     p = params.load()
     with new_directory(OUT) as out:
-        kept, refused = clean_folder(
-            SOURCE, out, p.clean, lambda paths: tqdm(paths, desc="clean", unit="image")
-        )
+        kept, refused = clean_folder(SOURCE, out, p.clean, lambda paths: tqdm(paths, desc="clean", unit="image"))
         for row in refused:
             print(f"rejected {SOURCE / row.path}: {row.reason}")
         if not kept:

@@ -26,9 +26,7 @@ def main() -> None:
             scene = out / split_of_photo(path.stem, p.split) / path.stem
             for i in range(s.pairs_per_photo):
                 rng = np.random.default_rng(seed_for(p.seed, "synthesize", path.stem, str(i)))
-                blur = random_blur(
-                    sharp, rng, length=s.length, shake=s.shake, exposure=s.exposure, noise=s.noise
-                )
+                blur = random_blur(sharp, rng, length=s.length, shake=s.shake, exposure=s.exposure, noise=s.noise)
                 write_png(scene / "blur" / f"{i:04d}.png", blur)
                 write_png(scene / "sharp" / f"{i:04d}.png", sharp)
 

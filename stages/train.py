@@ -1,6 +1,5 @@
 """Train DeblurGAN on data/resized: models/generator.keras, loss curves and sample pictures."""
 
-import shutil
 from pathlib import Path
 
 import keras
@@ -34,7 +33,9 @@ def main() -> None:
         tf.config.experimental.enable_op_determinism()
     features = build_features(t.vgg_weights) if t.lambda_content else None
     train, val = (load_pairs(DATA, split, t.crop) for split in ("train", "val"))
-    print(f"train: {len(train)} pairs, val: {len(val)} pairs, {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
+    print(
+        f"train: {len(train)} pairs, val: {len(val)} pairs, {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}"
+    )
 
     generator = build_generator(p.generator, p.seed)
     print(f"generator: {generator.count_params():,} parameters")

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from deblurgan.images import from_linear, quantize, to_linear
 
-
 SMOOTHNESS = 20
 """Frames over which motion stays alike: a twelfth of a second, about the period of a hand's tremor."""
 SPEED_SPREAD = 0.4
@@ -88,11 +87,9 @@ def film(photo: np.ndarray, path: np.ndarray, width: int, height: int) -> Iterat
     middle = (np.array([height, width]) - 1) / 2
     for down, right, angle in path:
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        offset = centre + (down, right) - turn @ middle
+        offset = centre + np.array([down, right]) - turn @ middle
         channels = [
-            ndimage.affine_transform(
-                spline, turn, offset, (height, width), order=3, mode="mirror", prefilter=False
-            )
+            ndimage.affine_transform(spline, turn, offset, (height, width), order=3, mode="mirror", prefilter=False)
             for spline in splines
         ]
         yield np.clip(np.stack(channels, axis=-1), 0, 1)

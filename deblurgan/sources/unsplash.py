@@ -1,4 +1,4 @@
-"""The Unsplash API: search, download, attribution. https://unsplash.com/documentation"""
+"""The Unsplash API: search, download, attribution (https://unsplash.com/documentation)."""
 
 import os
 from collections.abc import Iterator

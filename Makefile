@@ -1,0 +1,39 @@
+# `make repro` runs the whole pipeline, `make test` the tests. Both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help install repro test lint format requirements
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+
+install: $(VENV)/.installed  ## Make .venv with the pinned requirements
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements.txt
+	@touch $@
+
+repro: install  ## Run the pipeline: data, training, evaluation, deblurred photos
+	python -m dvc repro
+	@echo
+	@python -m dvc metrics show
+	@echo
+	@echo "Pictures to open:"
+	@find metrics/evaluate/panels metrics/train/plots/images data/deblurred -name '*.png' | sort | sed 's/^/  /'
+
+test: install  ## Run the tests
+	python -m pytest
+
+lint: install  ## Check style
+	python -m ruff check .
+	python -m ruff format --check .
+
+format: install  ## Put the code into that style
+	python -m ruff check --fix .
+	python -m ruff format .
+
+requirements:  ## Compile requirements.in into requirements.txt for Python 3.11 to 3.13 (needs uv)
+	uv pip compile --universal --python-version 3.11 --no-header --quiet requirements.in -o requirements.txt
