@@ -1,0 +1,102 @@
+"""Shared pieces: copies of this repository, small parameters, and DVC run as a user runs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "ingest_gopro": {"bundled": {"pairs": 1, "width": 48, "height": 48}},
+    "synthesize": {"pairs_per_photo": 1},
+    "resize": {"width": 64, "height": 64},
+    "generator": {"filters": 4, "blocks": 1},
+    "critic": {"filters": 4, "layers": 1},
+    "train": {"steps": 4, "validate_every": 2, "crop": 32, "batch_size": 2},
+    "evaluate": {"panels": 1},
+}
+"""What makes the whole pipeline run in seconds."""
+
+
+def edit_params(root: Path, changes: dict) -> None:
+    """Change values of params.yaml, comments kept."""
+    yaml, path = YAML(), root / "params.yaml"
+    values = yaml.load(path)
+    for section, keys in changes.items():
+        for key, value in keys.items():
+            if isinstance(value, dict):
+                values[section][key].update(value)
+            else:
+                values[section][key] = value
+    yaml.dump(values, path)
+
+
+class Repo:
+    """A copy of this repository, under git, in a directory of its own."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        self.root = root
+        base = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "GIT_", "DVC_", "KERAS_"))}
+        name = {f"GIT_{role}_{key}": "test@example" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.env = {**base, **name, "PATH": path, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def run(self, *command: str, ok: bool = True, env: dict | None = None) -> str:
+        """Run a command there; its whole output. `ok`: whether it must succeed, or must fail."""
+        done = subprocess.run(
+            command, cwd=self.root, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=600
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, f"{command} exited with {done.returncode}:\n{output}"
+        return output
+
+    def dvc(self, *arguments: str, ok: bool = True, env: dict | None = None) -> str:
+        """Run DVC there."""
+        return self.run(sys.executable, "-m", "dvc", *arguments, ok=ok, env=env)
+
+    def git(self, *arguments: str) -> str:
+        """Run git there."""
+        return self.run("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        """Commit everything."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
+    def copy(self, root: Path) -> "Repo":
+        """Copy everything, DVC's cache too."""
+        shutil.copytree(self.root, root, symlinks=True)
+        twin = Repo(root, root)
+        twin.env = dict(self.env)
+        return twin
+
+
+def fresh_copy(root: Path, home: Path) -> Repo:
+    """Copy what git has or would take, as a fresh clone would hold it, with the tiny parameters."""
+    listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    edit_params(root, TINY)
+    repo = Repo(root, home)
+    repo.git("init", "-q", "-b", "main")
+    repo.commit("Start")
+    return repo
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """A copy in which the whole pipeline has run and is committed. Do not change it: copy it."""
+    home = tmp_path_factory.mktemp("home")
+    repo = fresh_copy(tmp_path_factory.mktemp("one") / "a clone", home)
+    repo.first_output = repo.dvc("repro")
+    repo.commit("Run the pipeline")
+    return repo

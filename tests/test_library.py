@@ -1,0 +1,236 @@
+"""Pairs, splits, files, resizing, figures, evaluation tables and VGG19 features."""
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from deblurgan import vgg
+from deblurgan.errors import UserError, reported
+from deblurgan.evaluation import report, score, spread
+from deblurgan.figures import save_panel, side_by_side, stacked
+from deblurgan.files import new_directory, new_file
+from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
+from deblurgan.pairs import find_pairs, seed_for, split_of_photo, split_of_scene
+from deblurgan.params import Resize, Split
+from deblurgan.resizing import new_size, resize_image
+
+WEIGHTS = ROOT / "../shared/data/VGG19/vgg19_block1to3_exact_fp32.npz"
+SPLIT = Split(val_fraction=0.1, test_fraction=0.2, val_scenes=["B"])
+
+
+def test_bytes_survive_the_round_trip_through_floats():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_uint8(to_float(levels)), levels)
+    np.testing.assert_allclose(from_linear(to_linear(levels / 255)) * 255, levels, atol=1e-9)
+    assert to_uint8(np.array([-2.0, 2.0])).tolist() == [0, 255]
+
+
+def test_png_round_trip(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    write_png(tmp_path / "a/b.png", image)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a/b.png"), image)
+
+
+@given(st.lists(st.text(min_size=1, max_size=11), min_size=1, unique=True))
+def test_adding_photos_never_moves_one(ids):
+    assert [split_of_photo(i, SPLIT) for i in ids] == [split_of_photo(i, SPLIT) for i in reversed(ids)][::-1]
+
+
+def test_the_hash_splits_in_the_given_proportions():
+    parts = [split_of_photo(f"photo{i}", SPLIT) for i in range(20_000)]
+    assert parts.count("test") / len(parts) == pytest.approx(0.2, abs=0.01)
+    assert parts.count("val") / len(parts) == pytest.approx(0.1, abs=0.01)
+
+
+def test_official_test_scenes_stay_and_named_training_scenes_validate():
+    found = [split_of_scene(*args, SPLIT) for args in (("train", "A"), ("train", "B"), ("test", "B"))]
+    assert found == ["train", "val", "test"]
+
+
+def test_seeds_depend_on_all_names():
+    assert len({tuple(seed_for(*args)) for args in ((1, "a"), (2, "a"), (1, "b"), (1, "a", "b"), (1, "ab"))}) == 5
+
+
+def test_pairs_are_found_by_name_and_order(tmp_path):
+    for name in ("s/blur/2.png", "s/sharp/2.png", "s/blur/1.png", "s/sharp/1.png", "s/blur/3.png", "s/.x/blur/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [pair.sharp.relative_to(tmp_path).as_posix() for pair in find_pairs(tmp_path)] == [
+        "s/sharp/1.png",
+        "s/sharp/2.png",
+    ]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep/file"
+    with new_file(path) as partial:
+        partial.write_text("old")
+    with pytest.raises(RuntimeError), new_file(path) as partial:
+        partial.write_text("ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert names(path.parent) == ["file"]
+
+
+def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "out"
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial/left by a killed run").touch()
+    with new_directory(path) as partial:
+        (partial / "old").touch()
+    assert names(path) == ["old"]
+    with pytest.raises(RuntimeError), new_directory(path) as partial:
+        (partial / "new").touch()
+        raise RuntimeError
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (UserError("what and where"), "stage: error: what and where"),
+        (OSError(28, "No space left on device", "data/x"), "stage: error: No space left on device: data/x"),
+        (KeyboardInterrupt(), "stage: interrupted"),
+    ],
+)
+def test_what_a_user_causes_is_one_line(raised, said):
+    with pytest.raises(SystemExit, match=said), reported("stage"):
+        raise raised
+    with pytest.raises(ZeroDivisionError), reported("stage"):
+        raise ZeroDivisionError
+
+
+sides = st.integers(1, 5000)
+
+
+@given(sides, sides, st.sampled_from(["none", "fit", "stretch"]))
+def test_sizes(width, height, mode):
+    settings = Resize(mode=mode, width=128, height=96)
+    w, h = new_size(width, height, settings)
+    if mode == "none":
+        assert (w, h) == (width, height)
+    elif mode == "stretch":
+        assert (w, h) == (128, 96)
+    else:
+        assert w <= min(width, 128)
+        assert h <= min(height, 96)
+        assert w == 128 or h == 96 or (w, h) == (width, height)
+        assert abs(w / width - h / height) <= 0.5 / width + 0.5 / height + 1e-9 or 1 in (w, h)
+
+
+def test_resizing_is_pillows_lanczos_and_leaves_fitting_images_alone():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8))
+    small = resize_image(image, Resize(mode="stretch", width=50, height=40))
+    np.testing.assert_array_equal(np.asarray(small), np.asarray(image.resize((50, 40), Image.Resampling.LANCZOS)))
+    assert resize_image(image, Resize(mode="fit", width=100, height=100)) is image
+
+
+def test_pictures_are_joined(tmp_path):
+    black = np.zeros((4, 5, 3), np.uint8)
+    assert side_by_side([black, black], gap=2).shape == (4, 12, 3)
+    assert stacked([black, black[:, :3]], gap=1).shape == (9, 5, 3)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    image = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    for path in paths:
+        save_panel(path, [image, image], ["left", "right"])
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    np.testing.assert_array_equal(read_rgb(paths[0])[-100:, :150], image)
+
+
+def scores():
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for i, dataset in enumerate(("gopro", "gopro", "unsplash")):
+        blur, restored = (np.clip(sharp + rng.normal(0, s, sharp.shape), 0, 255).astype(np.uint8) for s in (20, 5 + i))
+        yield score((dataset, "scene", str(i)), blur, restored, sharp)
+
+
+def test_the_report_averages_over_images():
+    rows = list(scores())
+    found = report(rows)
+    assert found["images"] == 3
+    assert found["datasets"]["gopro"]["images"] == 2
+    assert found["psnr"] == pytest.approx(np.mean([row.psnr for row in rows]), abs=1e-5)
+    assert found["datasets"]["unsplash"]["ssim_gain"] == pytest.approx(rows[2].ssim - rows[2].input_ssim, abs=1e-5)
+    assert found["psnr_gain"] == pytest.approx(found["psnr"] - found["input_psnr"], abs=1e-5)
+    assert list(found["datasets"]) == ["gopro", "unsplash"]
+
+
+def test_panels_go_from_worst_to_best():
+    rows = sorted(scores(), key=lambda row: row.psnr_gain)
+    assert spread(rows[::-1], 2) == [rows[0], rows[-1]]
+    assert spread(rows, 10) == rows
+    assert spread(rows, 0) == []
+
+
+def random_weights(path):
+    rng, before, arrays = np.random.default_rng(0), 3, {}
+    for name, filters in vgg.LAYERS.items():
+        arrays[f"{name}__kernel"] = rng.normal(0, 0.05, (3, 3, before, filters)).astype(np.float32)
+        arrays[f"{name}__bias"] = rng.normal(0, 0.05, filters).astype(np.float32)
+        before = filters
+    np.savez(path, **arrays)
+    return arrays
+
+
+def test_features_are_block3_conv3_before_its_relu(tmp_path):
+    """Against Keras's own VGG19 with the same weights and its own preprocessing."""
+    arrays = random_weights(tmp_path / "weights.npz")
+    full = keras.applications.VGG19(include_top=False, weights=None)
+    for name in vgg.LAYERS:
+        full.get_layer(name).set_weights([arrays[f"{name}__kernel"], arrays[f"{name}__bias"]])
+    image = np.random.default_rng(1).integers(0, 256, (1, 32, 48, 3)).astype(np.float32)
+    reference = keras.Model(full.input, full.get_layer("block3_conv3").output)
+    expected = reference.predict_on_batch(keras.applications.vgg19.preprocess_input(image.copy()))
+    features = vgg.build_features(str(tmp_path / "weights.npz"))
+    found = features.predict_on_batch(image / 127.5 - 1)
+    assert found.min() < 0
+    np.testing.assert_allclose(np.maximum(found, 0) * vgg.SCALE, expected, atol=1e-2)
+    assert not features.trainable_variables
+
+
+def test_weights_in_keras_own_file_are_read(tmp_path):
+    full = keras.applications.VGG19(include_top=False, weights=None)
+    path = tmp_path / "vgg19.weights.h5"
+    full.save_weights(path)
+    kernel, bias = vgg.read_weights(path)["block2_conv1"]
+    np.testing.assert_array_equal(kernel, full.get_layer("block2_conv1").get_weights()[0])
+    assert bias.shape == (128,)
+
+
+def test_missing_or_wrong_weights_are_one_line_and_never_random(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"train\.vgg_weights = .*none\.h5.*no such file; it is vgg19_weights"):
+        vgg.build_features(str(tmp_path / "none.h5"))
+    (tmp_path / "text.h5").write_text("no weights")
+    with pytest.raises(UserError, match=r"text\.h5 does not hold VGG19's weights"):
+        vgg.build_features(str(tmp_path / "text.h5"))
+    np.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(UserError, match=r"other\.npz does not hold VGG19's weights"):
+        vgg.build_features(str(tmp_path / "other.npz"))
+
+    monkeypatch.setattr(vgg, "URL", "http://127.0.0.1:9/vgg19.h5")
+    monkeypatch.setattr(vgg, "FILE", "vgg19_nowhere.h5")
+    with pytest.raises(UserError) as caught:
+        vgg.build_features(None)
+    for part in ("vgg19_nowhere.h5", "http://127.0.0.1:9/vgg19.h5", "train.vgg_weights", "train.lambda_content"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the published weights are not on this machine")
+def test_published_weights_tell_blurred_from_sharp():
+    features = vgg.build_features(str(WEIGHTS))
+    scene = ROOT / "../shared/data/GOPRO_Large/test/GOPR0384_11_00"
+    name = sorted((scene / "blur").iterdir())[0].name
+    blur, sharp = (to_float(read_rgb(scene / kind / name))[None, 200:456, 400:656] for kind in ("blur", "sharp"))
+    a, b = features.predict_on_batch(blur), features.predict_on_batch(sharp)
+    assert np.square(a - b).mean() > 10 * np.square(features.predict_on_batch(sharp + 1 / 255) - b).mean()

@@ -1,0 +1,94 @@
+"""Losses against closed forms."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deblurgan import losses
+
+
+def images(seed, count=2, size=5):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
+
+
+def gradients_of(critic, batch):
+    batch = tf.convert_to_tensor(batch)
+    with tf.GradientTape() as tape:
+        tape.watch(batch)
+        scores = critic(batch)
+    return tape.gradient(scores, batch)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.01, 10))
+def test_the_penalty_of_a_linear_critic_is_known(seed, norm):
+    """The gradient of x -> w.x is w everywhere, so the penalty is (|w| - 1)^2."""
+    w = images(seed, count=1)
+    w *= norm / np.linalg.norm(w)
+    found = gradients_of(lambda x: tf.reduce_sum(x * w, axis=(1, 2, 3)), images(seed + 1))
+    assert float(losses.gradient_penalty(found)) == pytest.approx((norm - 1) ** 2, rel=1e-3, abs=1e-5)
+
+
+def test_the_penalty_takes_the_norm_over_the_whole_image_and_the_mean_over_images():
+    gradients = np.zeros((2, 4, 5, 3), np.float32)
+    gradients[0] = 1  # norm sqrt(60)
+    gradients[1, 0, 0, 0] = 3
+    expected = ((60**0.5 - 1) ** 2 + (3 - 1) ** 2) / 2
+    assert float(losses.gradient_penalty(gradients)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_penalty_can_be_differentiated_where_the_critic_is_flat():
+    flat = tf.zeros((1, 2, 2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(flat)
+        penalty = losses.gradient_penalty(flat)
+    assert float(penalty) == pytest.approx(1, abs=1e-5)
+    assert np.isfinite(tape.gradient(penalty, flat)).all()
+
+
+def test_the_second_order_gradient_equals_finite_differences():
+    """Of the penalty with respect to the critic's weights, in float64."""
+    rng = np.random.default_rng(0)
+    x, v = tf.constant(rng.normal(size=(3, 2, 2, 1))), tf.constant(rng.normal(size=(4, 5)))
+
+    def penalty(weights):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            hidden = tf.tanh(tf.reshape(x, (3, 4)) @ (weights * v))
+            score = tf.reduce_sum(hidden, axis=1)
+        return losses.gradient_penalty(tape.gradient(score, x))
+
+    w = tf.Variable(rng.normal(size=(4, 5)))
+    with tf.GradientTape() as tape:
+        value = penalty(w)
+    analytic = tape.gradient(value, w).numpy()
+    step = 1e-6
+    for index in np.ndindex(4, 5):
+        bump = np.zeros((4, 5))
+        bump[index] = step
+        numeric = (penalty(w + bump) - penalty(w - bump)) / (2 * step)
+        assert analytic[index] == pytest.approx(float(numeric), rel=1e-5, abs=1e-7)
+
+
+def test_wasserstein_terms():
+    real, fake = np.array([[3.0, 5.0]]), np.array([[1.0, 2.0]])
+    assert float(losses.critic_wasserstein(real, fake)) == 1.5 - 4
+    assert float(losses.generator_adversarial(fake)) == -1.5
+
+
+def test_interpolation_ends_at_its_images_and_is_linear_between():
+    real, fake = images(0), images(1)
+    position = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)
+    between = np.asarray(losses.interpolate(real, fake, position))
+    np.testing.assert_allclose(between[0], real[0])
+    np.testing.assert_allclose(between[1], fake[1], atol=1e-6)
+    np.testing.assert_allclose(losses.interpolate(real, fake, 0.25), 0.75 * real + 0.25 * fake, atol=1e-6)
+
+
+def test_content_losses():
+    a, b = images(0), images(1)
+    assert float(losses.pixel(a, b)) == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert float(losses.content(a, b)) == pytest.approx(((a - b) ** 2).mean(), rel=1e-5)
+    assert float(losses.pixel(a, a)) == float(losses.content(a, a)) == 0

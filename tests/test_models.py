@@ -1,0 +1,113 @@
+"""Networks: size, shape, start and saving."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from deblurgan.archive import load_generator, save_model
+from deblurgan.errors import UserError
+from deblurgan.inference import deblur
+from deblurgan.models import ReflectionPad, build_critic, build_generator
+from deblurgan.params import Critic, Generator
+
+PAPER_GENERATOR = Generator(filters=64, blocks=9, norm="instance", dropout=0.5, identity_start=False)
+PAPER_CRITIC = Critic(filters=64, layers=3, norm="instance", conditional=False)
+SMALL = Generator(filters=4, blocks=2, norm="none", dropout=0.0, identity_start=True)
+RANDOM = SMALL.model_copy(update={"identity_start": False})
+
+
+def images(*shape):
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+def test_the_papers_networks_have_the_papers_sizes():
+    assert build_generator(PAPER_GENERATOR).count_params() == 11_378_179
+    critic = build_critic(PAPER_CRITIC)
+    assert critic.count_params() == 2_764_737
+    assert critic.compute_output_shape([(1, 256, 256, 3)] * 2) == (1, 35, 35, 1)
+
+
+@pytest.mark.parametrize("norm", ["instance", "none"])
+def test_output_has_the_shape_and_range_of_the_input(norm):
+    generator = build_generator(RANDOM.model_copy(update={"norm": norm}))
+    x = images(2, 24, 36, 3)
+    y = generator.predict_on_batch(x)
+    assert y.shape == x.shape
+    assert np.abs(y).max() <= 1
+    assert np.abs(y - x).max() > 1e-3
+
+
+def test_an_identity_start_is_the_identity():
+    x = images(1, 16, 20, 3)
+    np.testing.assert_array_equal(build_generator(SMALL).predict_on_batch(x), x)
+
+
+def test_seeds_decide_the_weights():
+    one, two, other = (build_generator(RANDOM, seed).get_weights() for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(one, two, strict=True))
+    assert any((a != b).any() for a, b in zip(one, other, strict=True))
+
+
+def test_dropout_is_off_at_inference_and_on_in_training():
+    generator = build_generator(RANDOM.model_copy(update={"dropout": 0.5}))
+    x = images(1, 16, 16, 3)
+    np.testing.assert_array_equal(generator(x), generator(x))
+    assert (np.asarray(generator(x, training=True)) != np.asarray(generator(x, training=True))).any()
+
+
+def test_instance_norm_is_blind_to_contrast():
+    critic = build_critic(Critic(filters=4, layers=1, norm="instance", conditional=False))
+    names = [layer.name for layer in critic.layers]
+    norm = critic.get_layer(next(name for name in names if name.startswith("norm")))
+    x = images(1, 8, 8, 4)
+    np.testing.assert_allclose(norm(x), norm(x * 7 + 2), atol=1e-3)
+    assert np.asarray(norm(x)).mean(axis=(1, 2)) == pytest.approx(0, abs=1e-5)
+    assert not norm.weights
+
+
+def test_a_conditional_critic_looks_at_the_blurred_image_and_another_does_not():
+    sharp, blur, other = images(3, 1, 16, 16, 3)
+    for conditional in (True, False):
+        critic = build_critic(Critic(filters=4, layers=2, norm="instance", conditional=conditional))
+        same = np.allclose(critic([blur, sharp]), critic([other, sharp]))
+        assert same is not conditional
+
+
+def test_reflection_padding_is_numpys():
+    x = images(1, 5, 6, 2)
+    expected = np.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(ReflectionPad(3)(x), expected)
+
+
+def test_a_saved_generator_comes_back_and_its_bytes_depend_on_it_alone(tmp_path):
+    generator = build_generator(RANDOM)
+    save_model(generator, tmp_path / "one.keras")
+    keras.Sequential([keras.layers.Dense(1)])  # Keras's counters of names must not matter
+    save_model(build_generator(RANDOM), tmp_path / "two.keras")
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.keras", "two.keras"]
+    with zipfile.ZipFile(tmp_path / "one.keras") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert b"date_saved" not in archive.read("metadata.json")
+    x = images(1, 16, 16, 3)
+    np.testing.assert_array_equal(load_generator(tmp_path / "one.keras")(x), generator(x))
+
+
+def test_what_is_no_generator_is_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match=r"no model at .*none\.keras: `dvc pull"):
+        load_generator(tmp_path / "none.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(UserError, match=r"text\.keras is not a generator"):
+        load_generator(tmp_path / "text.keras")
+    save_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), tmp_path / "other.keras")
+    with pytest.raises(UserError, match=r"other\.keras does not map images to images"):
+        load_generator(tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 300), (7, 5), (16, 16), (17, 31), (64, 48)])
+def test_any_size_comes_back_in_its_size(size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(deblur(build_generator(SMALL), image), image)
+    assert deblur(build_generator(RANDOM), image).shape == image.shape

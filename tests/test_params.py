@@ -1,0 +1,115 @@
+"""The parameter check."""
+
+import copy
+
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deblurgan.errors import UserError
+from deblurgan.params import check, load, read_yaml
+
+GOOD = read_yaml(ROOT / "params.yaml")
+
+
+def changed(key: str, value) -> dict:
+    values = copy.deepcopy(GOOD)
+    *parents, last = key.split(".")
+    section = values
+    for name in parents:
+        section = section[name]
+    section[last] = value
+    return values
+
+
+def test_the_default_is_valid():
+    assert load(ROOT / "params.yaml").train.steps == GOOD["train"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.lambda_pixle", 1, "train.lambda_pixle is unknown (did you mean lambda_pixel?)"),
+        ("trian", {}, "trian is unknown (did you mean train?)"),
+        ("train.steps", "100", "train.steps = '100': input should be a valid integer"),
+        ("train.steps", 0, "train.steps = 0: input should be greater than or equal to 1"),
+        ("train.steps", True, "train.steps = True: input should be a valid integer"),
+        ("train.deterministic", 1, "train.deterministic = 1: input should be a valid boolean"),
+        ("train.crop", 130, "train.crop = 130: input should be a multiple of 4"),
+        ("train.lambda_pixel", float("nan"), "train.lambda_pixel = nan"),
+        ("train.validate_every", 7, "must be a multiple of validate_every (7)"),
+        ("resize.mode", "squash", "resize.mode = 'squash': input should be 'none', 'fit' or 'stretch'"),
+        ("synthesize.length", [9, 3], "length must be [lowest, highest]"),
+        ("synthesize.exposure", [0.5, 2], "exposure holds fractions"),
+        ("split.val_scenes", "GOPR0001", "split.val_scenes = 'GOPR0001': input should be a valid list"),
+        ("split.test_fraction", 0.99, "val_fraction + test_fraction must stay below 1"),
+        ("generator.norm", None, "generator.norm = None: input should be 'instance' or 'none'"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(key, value, said):
+    with pytest.raises(UserError) as caught:
+        check(changed(key, value), "params.yaml")
+    text = str(caught.value)
+    assert text.startswith("params.yaml: ")
+    assert said in text
+    assert "\n" not in text
+
+
+def test_all_lambdas_zero_teach_nothing():
+    values = changed("train.lambda_pixel", 0)
+    values["train"]["lambda_adversarial"] = 0
+    with pytest.raises(UserError, match="nothing to learn from"):
+        check(values, "params.yaml")
+
+
+@pytest.mark.parametrize("key", ["seed", "clean", "train.beta_1", "ingest_gopro.bundled.speed"])
+def test_a_missing_key_is_named(key):
+    values = changed(key, 0)
+    *parents, last = key.split(".")
+    section = values
+    for name in parents:
+        section = section[name]
+    del section[last]
+    with pytest.raises(UserError, match=f"^params.yaml: {key} is missing$"):
+        check(values, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "is not valid YAML"),
+        ("just words", "must hold keys and values"),
+        ("", "must hold"),
+        ("a: 1\na: 2", "a"),
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path, text, said):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="is missing: run from the root"):
+        load(tmp_path / "params.yaml")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists), st.sampled_from(sorted(GOOD)))
+def test_no_value_crashes_the_check(value, section):
+    for values in ({**GOOD, section: value}, {**GOOD, section: {"x": value}}):
+        try:
+            check(values, "params.yaml")
+        except UserError as error:
+            assert section in str(error)
+        else:
+            assert section == "seed"
+
+
+def test_exponents_are_numbers_as_dvc_writes_them(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("rate: 1e-05\nother: 1e-4\n")
+    assert read_yaml(path) == {"rate": 1e-5, "other": 1e-4}

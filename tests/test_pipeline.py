@@ -1,0 +1,116 @@
+"""The pipeline as DVC runs it, with tiny parameters, in copies of this repository."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, Repo, edit_params, fresh_copy
+from ruamel.yaml import YAML
+
+STAGES = list(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
+
+
+def stages_run(output: str) -> list[str]:
+    return [name for name in STAGES if f"Running stage '{name}'" in output]
+
+
+def test_all_stages_run_once(finished: Repo, tmp_path):
+    assert stages_run(finished.first_output) == STAGES
+    again = finished.copy(tmp_path / "again").dvc("repro")
+    assert stages_run(again) == []
+    assert "up to date" in again
+
+
+def test_outputs_are_there_and_scores_consistent(finished: Repo):
+    report = json.loads((finished.root / "metrics/evaluate.json").read_text())
+    assert report["images"] == sum(part["images"] for part in report["datasets"].values()) == 3
+    for part in (report, *report["datasets"].values()):
+        assert part["psnr_gain"] == pytest.approx(part["psnr"] - part["input_psnr"], abs=1e-5)
+        assert part["ssim_gain"] == pytest.approx(part["ssim"] - part["input_ssim"], abs=1e-5)
+    deblurred = sorted(p.name for p in (finished.root / "data/deblurred").iterdir())
+    assert deblurred == sorted(p.name for p in (finished.root / "data/resized/unpaired").iterdir()) != []
+    steps = (finished.root / "metrics/train/plots/metrics/val/loss.tsv").read_text().split()
+    assert steps[0::2] == ["step", "2", "4"]
+
+
+def test_no_photo_or_scene_is_in_two_splits(finished: Repo):
+    resized = finished.root / "data/resized"
+    scenes = [scene.name for split in ("train", "val", "test") for scene in (resized / split).glob("*/*")]
+    assert len(scenes) == len(set(scenes)) == 10
+
+
+def test_two_fresh_copies_give_the_same_lock(finished: Repo, tmp_path):
+    other = fresh_copy(tmp_path / "another clone", tmp_path)
+    other.dvc("repro")
+    assert (other.root / "dvc.lock").read_text() == (finished.root / "dvc.lock").read_text()
+
+
+def test_a_parameter_reruns_what_depends_on_it(finished: Repo, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    edit_params(repo.root, {"train": {"lambda_pixel": 50}})
+    assert stages_run(repo.dvc("repro")) == ["train", "evaluate", "deblur"]
+
+
+def test_code_reruns_its_stage(finished: Repo, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    for name in STAGES:
+        script = repo.root / f"stages/{name}.py"
+        script.write_text(script.read_text() + "# changed\n")
+        status = json.loads(repo.dvc("status", "--json"))
+        changed = {k for k, v in status.items() if {"changed deps": {f"stages/{name}.py": "modified"}} in v}
+        assert changed == {name}
+        repo.git("checkout", "-q", "--", f"stages/{name}.py")
+
+
+def test_the_committed_lock_is_true():
+    """Every dependency and parameter that the committed dvc.lock records is what the tree holds."""
+    if not (ROOT / "dvc.lock").exists():
+        pytest.fail("dvc.lock is not committed")
+    command = [sys.executable, "-m", "dvc", "status", "--json", "--no-updates"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    status = json.loads(done.stdout[done.stdout.index("{") :])
+    stale = {
+        (stage, path, state)
+        for stage, changes in status.items()
+        for change in changes
+        if isinstance(change, dict)
+        for path, state in [*change.get("changed deps", {}).items(), *change.get("params.yaml", {}).items()]
+        if state != "deleted"  # data that a fresh clone does not hold
+    }
+    assert not stale, "run `make repro` and commit dvc.lock and metrics/"
+
+
+@pytest.mark.parametrize("moment", ["as it starts", "while it trains"])
+def test_a_killed_training_is_never_taken_for_a_result(finished: Repo, tmp_path, moment):
+    repo = finished.copy(tmp_path / "repo")
+    edit_params(repo.root, {"train": {"steps": 100000, "validate_every": 2}})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=repo.root, env=repo.env, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    curve = repo.root / "metrics/train/plots/metrics/val/loss.tsv"
+    model = repo.root / "models/generator.keras"
+    while model.exists() or (moment == "while it trains" and not curve.exists()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not model.exists()
+    assert not (repo.root / "metrics/train.json").exists()
+
+    edit_params(repo.root, {"train": {"steps": 4, "validate_every": 2}})
+    repo.dvc("repro")
+    assert repo.git("status", "--porcelain") == ""  # lock, metrics and curves are those of the undisturbed run
+    assert "up to date" in repo.dvc("status")
+
+
+def test_a_wrong_parameter_is_one_line(finished: Repo, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    edit_params(repo.root, {"train": {"steps": "many"}})
+    output = repo.run(sys.executable, "-m", "stages.clean", ok=False)
+    assert output == "clean: error: params.yaml: train.steps = 'many': input should be a valid integer\n"
+    assert (repo.root / "data/clean/manifest.csv").exists()

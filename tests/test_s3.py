@@ -1,0 +1,94 @@
+"""Push and pull against an S3 server on 127.0.0.1."""
+
+import shutil
+
+import boto3
+import pytest
+from conftest import ROOT, Repo
+from moto.server import ThreadedMotoServer
+from ruamel.yaml import YAML
+
+BUCKETS = {name: f"deblurgan-{name}" for name in ("source", "resized", "deblurred", "models")}
+ROUTES = {
+    "data/source/unsplash": "source",
+    "data/source/gopro": "source",
+    "data/clean": "source",
+    "data/synthetic": "resized",
+    "data/resized": "resized",
+    "data/deblurred": "deblurred",
+    "models/generator.keras": "models",
+    "metrics/train/plots/images": "models",
+    "metrics/evaluate/panels": "models",
+}
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.fixture
+def server():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(server):
+    client = boto3.client("s3", endpoint_url=server, aws_access_key_id="test", aws_secret_access_key="test",
+                          region_name="us-east-1")  # fmt: skip
+    existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    for bucket in BUCKETS.values():
+        if bucket not in existing:
+            client.create_bucket(Bucket=bucket)
+    return client
+
+
+def stored(s3, bucket: str) -> set[str]:
+    """MD5 sums of the objects in a bucket, `.dir` listings included."""
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    return {"".join(key.split("/")[-2:]) for key in keys}
+
+
+def test_round_trip_through_four_buckets(finished: Repo, s3, server, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    env = {**KEYS, "AWS_ENDPOINT_URL": server}
+    repo.dvc("push", env=env)
+
+    held = {name: stored(s3, bucket) for name, bucket in BUCKETS.items()}
+    lock = YAML(typ="safe").load(repo.root / "dvc.lock")
+    sums = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    for path, remote in ROUTES.items():
+        assert [name for name in held if sums[path] in held[name]] == [remote], path
+    assert not set(sums.values()) - {sums[path] for path in ROUTES} & set.union(*held.values())
+
+    for path in (".dvc/cache", *ROUTES):
+        target = repo.root / path
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    repo.dvc("pull", env=env)
+    assert "up to date" in repo.dvc("repro", env=env)
+    assert repo.git("status", "--porcelain") == ""
+
+
+def test_every_cached_output_names_its_remote():
+    pipeline = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    routed = {}
+    for stage in pipeline.values():
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            ((path, settings),) = out.items()
+            if settings.get("cache", True):
+                routed[path] = settings["remote"]
+    assert routed == ROUTES
+
+
+def test_missing_bucket_loses_nothing(finished: Repo, s3, server, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    s3.delete_bucket(Bucket=BUCKETS["deblurred"])
+    output = repo.dvc("push", ok=False, env={**KEYS, "AWS_ENDPOINT_URL": server})
+    assert "NoSuchBucket" in output
+    assert "up to date" in repo.dvc("status")
+
+
+def test_missing_credentials_lose_nothing(finished: Repo, s3, server, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    assert "Unable to locate credentials" in repo.dvc("push", ok=False, env={"AWS_ENDPOINT_URL": server})
+    assert "up to date" in repo.dvc("status")
