@@ -94,7 +94,9 @@ def centre_crops(pairs: list[Images], size: int) -> Images:
 
 
 class CropSequence(keras.utils.PyDataset):
-    """Training batches: item k of epoch e is a pure function of the seed and of the step e * length + k.
+    """The batches of a whole training, one item for each generator step, a pure function of (seed, step).
+
+    Give it to `fit()` with `shuffle=False`, and with `steps_per_epoch` to stop for validation on the way.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ class CropSequence(keras.utils.PyDataset):
     seed
         Of all batches.
     steps
-        Items in an epoch.
+        Number of generator steps.
     batch_size
         Crops in each batch.
     critic_steps
@@ -124,20 +126,15 @@ class CropSequence(keras.utils.PyDataset):
         super().__init__()
         self.pairs, self.seed, self.steps = pairs, seed, steps
         self.batch_size, self.critic_steps, self.crop, self.flip = batch_size, critic_steps, crop, flip
-        self.epoch = 0
 
     def __len__(self) -> int:
-        """Items in an epoch."""
+        """Number of generator steps."""
         return self.steps
 
-    def __getitem__(self, index: int) -> Images:
-        """Cut the crops of one training step."""
-        rng = np.random.default_rng([self.seed, self.epoch * self.steps + index])
+    def __getitem__(self, step: int) -> Images:
+        """Cut the crops of one generator step."""
+        rng = np.random.default_rng([self.seed, step])
         count = self.critic_steps * self.batch_size
         blur, sharp = random_crops(self.pairs, rng, count, self.crop, self.flip)
         shape = (self.critic_steps, self.batch_size, *blur.shape[1:])
         return blur.reshape(shape), sharp.reshape(shape)
-
-    def on_epoch_end(self) -> None:
-        """Go on to fresh crops."""
-        self.epoch += 1

@@ -89,14 +89,14 @@ def download() -> Path:
 
 def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read kernel and bias of each layer of `LAYERS`."""
+    if not path.is_file():
+        raise UserError(f"train.vgg_weights = {str(path)!r}: no such file; it is {FILE}, from {URL}")
     try:
         if path.suffix == ".npz":
             with np.load(path) as arrays:
                 return {name: (arrays[f"{name}__kernel"], arrays[f"{name}__bias"]) for name in LAYERS}
         full = keras.applications.VGG19(include_top=False, weights=str(path))
         return {name: tuple(full.get_layer(name).get_weights()) for name in LAYERS}
-    except FileNotFoundError:
-        raise UserError(f"train.vgg_weights = {str(path)!r}: no such file; it is {FILE}, from {URL}") from None
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} does not hold VGG19's weights ({reason}); {FILE} does, from {URL}") from None

@@ -46,7 +46,7 @@ def main() -> None:
     batches = CropSequence(
         train,
         seed=p.seed,
-        steps=t.validate_every,
+        steps=t.steps,
         batch_size=t.batch_size,
         critic_steps=t.critic_steps,
         crop=t.crop,
@@ -59,6 +59,8 @@ def main() -> None:
         history = model.fit(
             batches,
             epochs=t.steps // t.validate_every,
+            steps_per_epoch=t.validate_every,
+            shuffle=False,
             validation_data=(blur, sharp),
             validation_batch_size=t.batch_size,
             callbacks=[Curves(live), Samples(live, blur[rows], sharp[rows], at)],

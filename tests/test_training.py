@@ -1,5 +1,6 @@
 """The training step, the schedule, the crops and what is watched."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,7 +80,7 @@ def test_the_generators_gradient_does_not_reach_the_critic_nor_the_reverse():
     """With a rate of 0 for one network, the step moves the other alone."""
     for still, moving in (("generator", "critic"), ("critic", "generator")):
         gan = model()
-        getattr(gan, f"{still}_optimizer").learning_rate = 0.0
+        setattr(gan, f"{still}_optimizer", keras.optimizers.SGD(0.0))
         before = {name: getattr(gan, name).get_weights() for name in (still, moving)}
         gan.train_step(batch())
         assert not moved(before[still], getattr(gan, still).get_weights())
@@ -88,7 +89,7 @@ def test_the_generators_gradient_does_not_reach_the_critic_nor_the_reverse():
 
 def test_the_critic_learns_to_tell_restored_from_sharp():
     gan = model(lambda_pixel=0.0, steps=100, learning_rate=0.001)
-    gan.generator_optimizer.learning_rate = 0.0
+    gan.generator_optimizer = keras.optimizers.SGD(0.0)
     first = float(gan.train_step(batch())["d_wasserstein"])
     for _ in range(40):
         gan.reset_metrics()
@@ -133,8 +134,7 @@ def test_validation_measures_psnr_as_it_is_defined():
 def test_two_runs_give_the_same_weights():
     def run():
         gan = model(critic_steps=2)
-        sequence = CropSequence(pairs(), seed=3, steps=3, batch_size=2, critic_steps=2, crop=16, flip=True)
-        gan.fit(sequence, epochs=2, verbose=0)
+        gan.fit(sequence_of(crop=16), epochs=2, steps_per_epoch=3, shuffle=False, verbose=0)
         return gan.averaged.get_weights()
 
     for a, b in zip(run(), run(), strict=True):
@@ -146,28 +146,27 @@ def pairs(count=3, height=24, width=30):
     return [tuple(rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)) for _ in range(count)]
 
 
-def test_crops_are_a_function_of_seed_and_step():
-    def items(steps, epochs, seed=1):
-        sequence = CropSequence(pairs(), seed=seed, steps=steps, batch_size=2, critic_steps=2, crop=8, flip=True)
-        found = []
-        for _ in range(epochs):
-            found += [sequence[i] for i in range(len(sequence))]
-            sequence.on_epoch_end()
-        return np.array(found)
+def sequence_of(kind=CropSequence, **changes):
+    arguments = {"seed": 1, "steps": 6, "batch_size": 2, "critic_steps": 2, "crop": 8, "flip": True, **changes}
+    return kind(pairs(), **arguments)
 
-    np.testing.assert_array_equal(items(6, 1), items(2, 3))
-    assert len(np.unique(items(6, 1).reshape(6, -1), axis=0)) == 6
-    assert (items(6, 1) != items(6, 1, seed=2)).any()
-    assert items(6, 1).shape == (6, 2, 2, 2, 8, 8, 3)
+
+def test_crops_are_a_function_of_seed_and_step():
+    items = np.array([sequence_of()[step] for step in range(6)])
+    assert items.shape == (6, 2, 2, 2, 8, 8, 3)
+    assert np.abs(items).max() <= 1
+    assert len(np.unique(items.reshape(6, -1), axis=0)) == 6
+    np.testing.assert_array_equal(items[::-1], [sequence_of(steps=9)[step] for step in reversed(range(6))])
+    assert (items != [sequence_of(seed=2)[step] for step in range(6)]).any()
 
 
 def test_fit_sees_each_step_once_and_in_order():
     seen = []
 
     class Spy(CropSequence):
-        def __getitem__(self, index):
-            blur, sharp = super().__getitem__(index)
-            return blur * 0 + np.float32((self.epoch * self.steps + index) / 100), sharp
+        def __getitem__(self, step):
+            blur, sharp = super().__getitem__(step)
+            return blur * 0 + np.float32(step / 100), sharp
 
     gan = model(lambda_adversarial=0.0, steps=6)
     step = gan.train_step
@@ -177,7 +176,7 @@ def test_fit_sees_each_step_once_and_in_order():
         return step(batch)
 
     gan.train_step = watched
-    gan.fit(Spy(pairs(), seed=1, steps=3, batch_size=1, critic_steps=1, crop=8, flip=False), epochs=2, verbose=0)
+    gan.fit(sequence_of(Spy), epochs=3, steps_per_epoch=2, shuffle=False, verbose=0)
     assert seen == [0, 1, 2, 3, 4, 5]
 
 
