@@ -130,6 +130,7 @@ class Train(Section):
     lambda_pixel: Weight
     vgg_weights: str | None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    warmup: Share
     decay_from: Share
     beta_1: Annotated[float, Field(ge=0, lt=1)]
     beta_2: Annotated[float, Field(ge=0, lt=1)]
@@ -142,6 +143,8 @@ class Train(Section):
     def _fits_together(self) -> Self:
         if self.lambda_adversarial == self.lambda_content == self.lambda_pixel == 0:
             raise ValueError("lambda_adversarial, lambda_content and lambda_pixel are all 0: nothing to learn from")
+        if self.warmup > self.decay_from:
+            raise ValueError(f"warmup ({self.warmup}) must not end after decay_from ({self.decay_from})")
         if self.steps % self.validate_every:
             raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
         return self

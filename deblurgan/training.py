@@ -9,36 +9,41 @@ from deblurgan.params import Train
 
 
 @keras.saving.register_keras_serializable("deblurgan")
-class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """The paper's schedule: constant, then linear decay to 0.
+class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly, stays, and falls linearly to 0; the paper's does not rise.
 
     Parameters
     ----------
     rate
-        The constant rate.
-    decay_from
-        Optimizer step from which it falls.
+        The rate where it stays.
     steps
         Optimizer step at which it reaches 0.
+    warmup
+        Optimizer step at which it has risen to `rate`; 0: it starts there.
+    decay_from
+        Optimizer step from which it falls.
     """
 
-    def __init__(self, rate: float, decay_from: int, steps: int) -> None:
-        self.rate, self.decay_from, self.steps = rate, decay_from, steps
+    def __init__(self, rate: float, steps: int, warmup: int, decay_from: int) -> None:
+        self.rate, self.steps, self.warmup, self.decay_from = rate, steps, warmup, decay_from
 
     def __call__(self, step):
-        """Rate at an optimizer step."""
-        left = (self.steps - ops.cast(step, "float32")) / max(1, self.steps - self.decay_from)
-        return self.rate * ops.clip(left, 0.0, 1.0)
+        """Rate at an optimizer step, counted from 0."""
+        step = ops.cast(step, "float32")
+        risen = (step + 1) / (self.warmup + 1)
+        left = (self.steps - step) / max(1, self.steps - self.decay_from)
+        return self.rate * ops.clip(ops.minimum(risen, left), 0.0, 1.0)
 
     def get_config(self) -> dict:
         """What `from_config` needs."""
-        return {"rate": self.rate, "decay_from": self.decay_from, "steps": self.steps}
+        return {"rate": self.rate, "steps": self.steps, "warmup": self.warmup, "decay_from": self.decay_from}
 
 
 def build_optimizer(settings: Train, updates_per_step: int) -> keras.optimizers.Adam:
     """Adam with the schedule of the recipe, for a network updated so many times in each generator step."""
     updates = settings.steps * updates_per_step
-    rate = ConstantThenLinear(settings.learning_rate, round(settings.decay_from * updates), updates)
+    warmup, decay_from = (round(share * updates) for share in (settings.warmup, settings.decay_from))
+    rate = Trapezoid(settings.learning_rate, updates, warmup, decay_from)
     return keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2)
 
 

@@ -1,5 +1,6 @@
 """Give sharp photos without a blurred partner random motion blur: data/synthetic."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def main() -> None:
                 rng = np.random.default_rng(seed_for(p.seed, "synthesize", path.stem, str(i)))
                 blur = random_blur(sharp, rng, length=s.length, shake=s.shake, exposure=s.exposure, noise=s.noise)
                 write_png(scene / "blur" / f"{i:04d}.png", blur)
-                write_png(scene / "sharp" / f"{i:04d}.png", sharp)
+                (scene / "sharp").mkdir(exist_ok=True)
+                shutil.copyfile(path, scene / "sharp" / f"{i:04d}.png")  # clean images are PNGs already
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_outputs_are_there_and_scores_consistent(finished: Repo):
 def test_no_photo_or_scene_is_in_two_splits(finished: Repo):
     resized = finished.root / "data/resized"
     scenes = [scene.name for split in ("train", "val", "test") for scene in (resized / split).glob("*/*")]
-    assert len(scenes) == len(set(scenes)) == 10
+    assert len(scenes) == len(set(scenes)) == 14
 
 
 def test_two_fresh_copies_give_the_same_lock(finished: Repo, tmp_path):

@@ -14,7 +14,7 @@ from deblurgan.images import to_float, write_png
 from deblurgan.metrics import psnr
 from deblurgan.models import build_critic, build_generator
 from deblurgan.params import Critic, Generator, load
-from deblurgan.training import ConstantThenLinear, DeblurGAN
+from deblurgan.training import DeblurGAN, Trapezoid
 
 GENERATOR = Generator(filters=4, blocks=1, norm="none", dropout=0.0, identity_start=True)
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
@@ -39,11 +39,12 @@ def moved(before, after):
     return any((a != b).any() for a, b in zip(before, after, strict=True))
 
 
-def test_the_schedule_is_constant_and_then_linear():
-    schedule = ConstantThenLinear(0.5, decay_from=100, steps=200)
-    assert [float(schedule(step)) for step in (0, 100, 150, 200, 300)] == [0.5, 0.5, 0.25, 0, 0]
-    assert float(ConstantThenLinear.from_config(schedule.get_config())(150)) == 0.25
-    assert float(ConstantThenLinear(0.5, 200, 200)(199)) == 0.5
+def test_the_schedule_rises_stays_and_falls():
+    paper = Trapezoid(0.5, steps=200, warmup=0, decay_from=100)
+    assert [float(paper(step)) for step in (0, 100, 150, 200, 300)] == [0.5, 0.5, 0.25, 0, 0]
+    rising = Trapezoid.from_config({"rate": 1.0, "steps": 200, "warmup": 9, "decay_from": 200})
+    np.testing.assert_allclose([float(rising(step)) for step in (0, 4, 9, 199)], [0.1, 0.5, 1, 1])
+    assert rising.get_config() == {"rate": 1.0, "steps": 200, "warmup": 9, "decay_from": 200}
 
 
 @pytest.mark.parametrize("critic_steps", [1, 3])

@@ -1,7 +1,7 @@
 """The photographs that come with scikit-image, arranged so that no photo serves two splits.
 
-Drawings, scans and test patterns of that package are left out; stars and a stained tissue are no street, but
-teach textures; the two motorcycle views show one scene, and only one is used. Authors and licences are those that
+Drawings, scans and test patterns of that package are left out; stars, a stained tissue and a retina are no street,
+but teach textures and smooth surfaces; the two motorcycle views show one scene, and only one is used. Authors and licences are those that
 scikit-image's documentation states.
 """
 
@@ -69,6 +69,12 @@ SHARP = (
         "ihc.png", "Center for Microscopy and Molecular Imaging", "no known restrictions", "https://scikit-image.org"
     ),
     MOTORCYCLE,
+    Photo(
+        "retina.jpg",
+        "Mikael Häggström",
+        "CC0",
+        "https://commons.wikimedia.org/wiki/File:Fundus_photograph_of_normal_left_eye.jpg",
+    ),
 )
 """Sharp photos in the place of Unsplash's. Their ids put chelsea into the test and gravel into the validation
 split, all others into training; two of those are training scenes above, too."""
