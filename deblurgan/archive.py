@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -15,17 +16,17 @@ DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def save_model(model: keras.Model, path: Path | str) -> None:
-    """Write a `.keras` archive atomically and without the dates that Keras puts into it."""
+    """Write a `.keras` archive atomically, without the dates and memory addresses that Keras puts into it."""
     with new_file(path) as partial:
         draft = partial.with_suffix(".keras")  # Keras looks at the suffix
         try:
             model.save(draft)
-            _copy_without_dates(draft, partial)
+            _copy_normalised(draft, partial)
         finally:
             draft.unlink(missing_ok=True)
 
 
-def _copy_without_dates(source: Path, target: Path) -> None:
+def _copy_normalised(source: Path, target: Path) -> None:
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
         for name in sorted(old.namelist()):
             data = old.read(name)
@@ -33,7 +34,21 @@ def _copy_without_dates(source: Path, target: Path) -> None:
                 metadata = json.loads(data)
                 metadata.pop("date_saved", None)
                 data = json.dumps(metadata).encode()
+            elif name == "config.json":
+                data = json.dumps(_with_small_ids(json.loads(data), {})).encode()
             new.writestr(zipfile.ZipInfo(name, DATE), data)
+
+
+def _with_small_ids(config: Any, seen: dict[int, int]) -> Any:
+    """Number the objects that a configuration shares in the order they come; Keras writes their addresses."""
+    if isinstance(config, list):
+        return [_with_small_ids(part, seen) for part in config]
+    if isinstance(config, dict):
+        return {
+            key: seen.setdefault(value, len(seen)) if key == "shared_object_id" else _with_small_ids(value, seen)
+            for key, value in config.items()
+        }
+    return config
 
 
 def load_generator(path: Path | str) -> keras.Model:

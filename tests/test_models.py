@@ -1,5 +1,6 @@
 """Networks: size, shape, start and saving."""
 
+import re
 import zipfile
 
 import keras
@@ -89,6 +90,9 @@ def test_a_saved_generator_comes_back_and_its_bytes_depend_on_it_alone(tmp_path)
     with zipfile.ZipFile(tmp_path / "one.keras") as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert b"date_saved" not in archive.read("metadata.json")
+        ids = re.findall(rb'"shared_object_id": (\d+)', archive.read("config.json"))
+        assert ids
+        assert max(map(int, ids)) < len(ids)  # numbered, not memory addresses
     x = images(1, 16, 16, 3)
     np.testing.assert_array_equal(load_generator(tmp_path / "one.keras")(x), generator(x))
 

@@ -1,8 +1,8 @@
 """The photographs that come with scikit-image, arranged so that no photo serves two splits.
 
 Drawings, scans and test patterns of that package are left out; stars, a stained tissue and a retina are no street,
-but teach textures and smooth surfaces; the two motorcycle views show one scene, and only one is used. Authors and licences are those that
-scikit-image's documentation states.
+but teach textures and smooth surfaces; the two motorcycle views show one scene, and only one is used. Authors and
+licences are those that scikit-image's documentation states.
 """
 
 from collections.abc import Iterator
