@@ -4,6 +4,7 @@ import shutil
 
 import boto3
 import pytest
+import requests
 from conftest import ROOT, Repo
 from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
@@ -28,6 +29,7 @@ def server():
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)  # its state belongs to the process
     yield f"http://{host}:{port}"
     server.stop()
 
@@ -36,10 +38,8 @@ def server():
 def s3(server):
     client = boto3.client("s3", endpoint_url=server, aws_access_key_id="test", aws_secret_access_key="test",
                           region_name="us-east-1")  # fmt: skip
-    existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for bucket in BUCKETS.values():
-        if bucket not in existing:
-            client.create_bucket(Bucket=bucket)
+        client.create_bucket(Bucket=bucket)
     return client
 
 
