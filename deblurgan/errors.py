@@ -20,6 +20,6 @@ def reported(stage: str) -> Iterator[None]:
     except UserError as error:
         sys.exit(f"{stage}: error: {error}")
     except OSError as error:  # full disk, no permission, vanished file: the message names the path
-        sys.exit(f"{stage}: error: {error.strerror or error}: {error.filename or 'no file named'}")
+        sys.exit(f"{stage}: error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
         sys.exit(f"{stage}: interrupted; nothing was published, run it again to start over")

@@ -1,5 +1,9 @@
 """Deblur the photos that have no sharp partner: data/deblurred."""
 
+import stages.engine  # noqa: F401  before anything that imports Keras
+
+# isort: split
+
 from pathlib import Path
 
 from tqdm import tqdm

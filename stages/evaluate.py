@@ -1,5 +1,9 @@
 """Measure the generator on the test split: metrics/evaluate.json, a table per image, pictures."""
 
+import stages.engine  # noqa: F401  before anything that imports Keras
+
+# isort: split
+
 import csv
 from pathlib import Path
 
@@ -39,6 +43,13 @@ def write_table(scores: list[Score]) -> None:
             table.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in values])
 
 
+def in_words(name: str, part: dict[str, float]) -> str:
+    """One line of the report."""
+    psnr = f"PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB ({part['psnr_gain']:+.2f})"
+    ssim = f"SSIM {part['input_ssim']:.3f} -> {part['ssim']:.3f} ({part['ssim_gain']:+.3f})"
+    return f"{name:10s} {part['images']:4d} images   {psnr}   {ssim}"
+
+
 def main() -> None:
     """Run the stage."""
     p = params.load()
@@ -61,7 +72,10 @@ def main() -> None:
             )
             save_panel(out / f"{i:02d}.png", (blur, deblur(generator, blur), sharp), captions)
     write_table(scores)
-    write_json(METRICS, report(scores))
+    found = report(scores)
+    write_json(METRICS, found)
+    for name, part in {"test": found, **found["datasets"]}.items():
+        print(in_words(name, part))
 
 
 if __name__ == "__main__":

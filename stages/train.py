@@ -1,5 +1,9 @@
 """Train DeblurGAN on data/resized: models/generator.keras, loss curves and sample pictures."""
 
+import stages.engine  # noqa: F401  before anything that imports Keras
+
+# isort: split
+
 from pathlib import Path
 
 import keras
