@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from deblurgan.images import write_png
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _SRGB = ImageCms.createProfile("sRGB")
 
@@ -103,8 +105,8 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 def write_clean(data: bytes, image: Image.Image, untouched: bool, path: Path) -> None:
     """Write a decoded photo as PNG; a file that is right already is passed through byte for byte."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if untouched:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     else:
-        Image.fromarray(np.asarray(image)).save(path, format="PNG")
+        write_png(path, np.asarray(image))

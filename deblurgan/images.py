@@ -13,6 +13,10 @@ GAMMA = 2.2
 """Exponent between stored values and light, as the GoPro data set's authors model the camera response."""
 
 
+PNG_LEVEL = 2
+"""Of zlib: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""
+
+
 def read_rgb(path: Path | str) -> np.ndarray:
     """Read an image file as `uint8` of shape (H, W, 3)."""
     with Image.open(path) as image:
@@ -23,7 +27,7 @@ def write_png(path: Path | str, image: np.ndarray) -> None:
     """Write `uint8` of shape (H, W, 3) as a 24-bit PNG, creating the directory."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image, mode="RGB").save(path, format="PNG")
+    Image.fromarray(image).save(path, format="PNG", compress_level=PNG_LEVEL)
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from deblurgan import params
 from deblurgan.errors import reported
 from deblurgan.files import new_directory
+from deblurgan.images import write_png
 from deblurgan.pairs import files_below, find_pairs, split_of_scene
 from deblurgan.resizing import new_size, resize_image
 
@@ -39,12 +41,12 @@ def main() -> None:
     with new_directory(OUT) as out:
         for source, name in tqdm(list(plan(p.split)), desc="resize", unit="image"):
             target = out / name
-            target.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(source) as image:
                 if new_size(*image.size, p.resize) == image.size:
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(source, target)
                 else:
-                    resize_image(image, p.resize).save(target, format="PNG")
+                    write_png(target, np.asarray(resize_image(image, p.resize)))
 
 
 if __name__ == "__main__":
