@@ -52,28 +52,34 @@ def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Im
     Rejected
         not an image, truncated, animated, too small, too large, or float data.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's about odd metadata, and about size: max_pixels decides
+        image = _opened(data)
+        if image.width * image.height > max_pixels:
+            raise Rejected("too large")
+        if min(image.size) < min_side:
+            raise Rejected("too small")
+        if image.mode == "F":
+            raise Rejected("float data")
+        try:
+            animated = getattr(image, "n_frames", 1) > 1 and image.format != "MPO"  # a phone's JPEG with a preview
+            if not animated:
+                image.load()
+                untouched = is_clean(data, image)
+                return (image if untouched else _to_srgb(image)), untouched
+        except Exception:
+            raise Rejected("truncated") from None
+        raise Rejected("animated")
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Read the header; decoders raise anything on garbage, and name memory addresses."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning: max_pixels decides
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise Rejected("too large") from None
-    except Exception:  # decoders raise anything on garbage, and name memory addresses
-        raise Rejected("not an image") from None
-    if image.width * image.height > max_pixels:
-        raise Rejected("too large")
-    if min(image.size) < min_side:
-        raise Rejected("too small")
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a preview
-        raise Rejected("animated")
-    if image.mode == "F":
-        raise Rejected("float data")
-    try:
-        image.load()
-        untouched = is_clean(data, image)
-        return (image if untouched else _to_srgb(image)), untouched
     except Exception:
-        raise Rejected("truncated") from None
+        raise Rejected("not an image") from None
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

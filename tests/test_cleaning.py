@@ -135,8 +135,25 @@ def test_damage_anywhere_is_a_reason_or_an_image(data):
     cut = data.draw(st.integers(0, len(whole)))
     for _ in range(data.draw(st.integers(0, 5))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    check_damaged(bytes(whole[:cut]))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+def test_truncation_at_every_byte_is_a_reason_or_an_image(kind):
+    whole = photo(kind=kind)
+    for cut in range(0, len(whole), 1 + len(whole) // 500):
+        check_damaged(whole[:cut])
+
+
+def test_a_tiff_without_its_size_is_refused():
+    whole = bytearray(photo(kind="TIFF"))
+    whole[7] = 8  # the first directory lies beyond the end
+    assert reason(bytes(whole[:140])) in {"not an image", "truncated"}
+
+
+def check_damaged(damaged: bytes):
     try:
-        image, _ = load_photo(bytes(whole[:cut]), **LIMITS)
+        image, _ = load_photo(damaged, **LIMITS)
     except Rejected as refused:
         assert str(refused) in {"not an image", "truncated", "too small", "too large", "animated", "float data"}
     else:

@@ -38,7 +38,7 @@ def test_the_default_is_valid():
         ("train.deterministic", 1, "train.deterministic = 1: input should be a valid boolean"),
         ("train.crop", 130, "train.crop = 130: input should be a multiple of 4"),
         ("train.lambda_pixel", float("nan"), "train.lambda_pixel = nan"),
-        ("train.validate_every", 7, "must be a multiple of validate_every (7)"),
+        ("train.validate_every", 11, "must be a multiple of validate_every (11)"),
         ("resize.mode", "squash", "resize.mode = 'squash': input should be 'none', 'fit' or 'stretch'"),
         ("synthesize.length", [9, 3], "length must be [lowest, highest]"),
         ("synthesize.exposure", [0.5, 2], "exposure holds fractions"),
