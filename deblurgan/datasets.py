@@ -23,7 +23,7 @@ def load_pairs(root: Path, split: str, smallest: int) -> list[Images]:
     split
         `train`, `val` or `test`.
     smallest
-        Smallest height and width that can be used, in pixels.
+        Smallest height and width that can be used, in pixels; smaller pairs are counted and left out.
 
     Returns
     -------
@@ -33,21 +33,24 @@ def load_pairs(root: Path, split: str, smallest: int) -> list[Images]:
     Raises
     ------
     UserError
-        There is no pair, or one is too small or of two sizes.
+        There is no such pair, or one is of two sizes.
     """
-    pairs = []
+    pairs, small = [], []
     for pair in find_pairs(root / split):
         blur, sharp = read_rgb(pair.blur), read_rgb(pair.sharp)
         if blur.shape != sharp.shape:
             raise UserError(f"{pair.blur} and its sharp partner differ in size: {blur.shape} and {sharp.shape}")
         if min(blur.shape[:2]) < smallest:
-            raise UserError(
-                f"{pair.blur} is {blur.shape[1]}x{blur.shape[0]}, smaller than train.crop = {smallest}: "
-                "lower train.crop, raise resize.width and resize.height, or raise clean.min_side"
-            )
-        pairs.append((blur, sharp))
+            small.append(pair.blur)
+        else:
+            pairs.append((blur, sharp))
+    if small:
+        print(f"{split}: {len(small)} pairs are smaller than train.crop = {smallest} and left out, {small[0]} first")
     if not pairs:
-        raise UserError(f"no pair in {root / split}: see the split section of params.yaml, and metrics/clean.json")
+        raise UserError(
+            f"no pair of at least {smallest}x{smallest} pixels in {root / split}: see the split and resize sections of "
+            "params.yaml, metrics/clean.json, or lower train.crop"
+        )
     return pairs
 
 

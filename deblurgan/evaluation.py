@@ -31,13 +31,17 @@ class Score:
         return self.ssim - self.input_ssim
 
 
+HIGHEST_PSNR = 100.0
+"""What equal images count as, in dB: a mean with their infinite PSNR would say nothing."""
+
 MEASURES = ("psnr", "ssim", "input_psnr", "input_ssim", "psnr_gain", "ssim_gain")
 """Attributes of `Score` that are averaged."""
 
 
 def score(name: tuple[str, str, str], blur: np.ndarray, restored: np.ndarray, sharp: np.ndarray) -> Score:
     """Measure one image; all three are `uint8` of one shape (H, W, 3). `name`: data set, scene, frame."""
-    return Score(*name, psnr(restored, sharp), ssim(restored, sharp), psnr(blur, sharp), ssim(blur, sharp))
+    restored_psnr, input_psnr = (min(psnr(image, sharp), HIGHEST_PSNR) for image in (restored, blur))
+    return Score(*name, restored_psnr, ssim(restored, sharp), input_psnr, ssim(blur, sharp))
 
 
 def summary(scores: Iterable[Score]) -> dict[str, float | int]:

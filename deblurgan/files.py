@@ -48,6 +48,7 @@ def new_directory(path: Path | str) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        os.sync()
         if path.exists():
             shutil.rmtree(path)
         os.replace(partial, path)
@@ -58,4 +59,4 @@ def new_directory(path: Path | str) -> Iterator[Path]:
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, atomically."""
     with new_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -50,7 +50,7 @@ def to_linear(image: np.ndarray) -> np.ndarray:
     return np.clip(image, 0, 1) ** GAMMA
 
 
-LINEAR_OF_BYTE = to_linear(np.arange(256) / 255).astype(np.float32)
+LINEAR_OF_BYTE = to_linear(np.arange(256) / 255)
 """Linear light of each stored 8-bit value: `LINEAR_OF_BYTE[image]` is `to_linear(image / 255)`, faster."""
 
 

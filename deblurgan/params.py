@@ -11,7 +11,7 @@ from deblurgan.errors import UserError
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -19,7 +19,7 @@ Texts = Annotated[tuple[str, ...], Field(strict=False)]
 class Section(BaseModel):
     """A part of params.yaml: exact keys, exact types, immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Split(Section):
@@ -39,7 +39,7 @@ class Split(Section):
 class FetchUnsplash(Section):
     """Where sharp and blurred photos come from."""
 
-    source: Literal["bundled", "api"]
+    source: Literal["bundled", "api", "none"]
     sharp_queries: Texts
     blurred_queries: Texts
     photos_per_query: Annotated[int, Field(ge=1, le=30)]
@@ -52,7 +52,7 @@ class BundledCamera(Section):
     pairs: Positive
     width: Annotated[int, Field(ge=32)]
     height: Annotated[int, Field(ge=32)]
-    speed: Annotated[float, Field(gt=0)]
+    speed: Annotated[float, Field(gt=0, le=100)]
     rotation: Weight
 
 
@@ -67,7 +67,7 @@ class IngestGopro(Section):
 class Clean(Section):
     """What is refused as a photo."""
 
-    min_side: Positive
+    min_side: Annotated[int, Field(ge=16)]
     max_pixels: Positive
 
 
@@ -78,12 +78,14 @@ class Synthesize(Section):
     length: Floats
     shake: Floats
     exposure: Floats
-    noise: Weight
+    noise: Annotated[float, Field(ge=0, le=255)]
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if len(self.length) != 2 or self.length[0] > self.length[1]:
-            raise ValueError("length must be [lowest, highest], in pixels")
+        if len(self.length) != 2 or self.length[0] > self.length[1] or self.length[1] > 1000:
+            raise ValueError("length must be [lowest, highest], in pixels, at most 1000")
+        if max(self.shake) > 1:
+            raise ValueError("shake holds scales of tremor, at most 1 (DeblurGAN: 0.003 to 0.01)")
         if max(self.exposure) > 1:
             raise ValueError("exposure holds fractions of the trajectory, at most 1")
         return self

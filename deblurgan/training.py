@@ -78,7 +78,6 @@ class DeblurGAN(keras.Model):
     ) -> None:
         super().__init__(name="deblurgan")
         self.generator, self.critic, self.averaged = generator, critic, averaged
-        self.averaged.trainable = False
         self.averaged.set_weights(generator.get_weights())
         self.settings, self.features, self.seed = settings, features, seed
         names = ("loss", "pixel", "content", "psnr", "g_adversarial", "d_wasserstein", "d_penalty")
@@ -174,10 +173,10 @@ class DeblurGAN(keras.Model):
         restored = self.averaged(blur, training=False)
         error = ops.mean(ops.square(ops.round((restored - sharp) * 127.5)), axis=(1, 2, 3))
         psnr = ops.mean(10 * ops.log10(255.0**2 / ops.maximum(error, 1e-10)))
-        return self._averaged_logs({**self._content_loss(restored, sharp)[1], "psnr": psnr})
+        return self._averaged_logs({**self._content_loss(restored, sharp)[1], "psnr": psnr}, ops.shape(blur)[0])
 
-    def _averaged_logs(self, logs: dict) -> dict:
-        """Means since the start of the epoch."""
+    def _averaged_logs(self, logs: dict, weight=1) -> dict:
+        """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
         for name, value in logs.items():
-            self.means[name].update_state(value)
+            self.means[name].update_state(value, sample_weight=weight)
         return {name: self.means[name].result() for name in logs}

@@ -3,6 +3,7 @@
 Weights: ImageNet, as Keras publishes them (from the authors, Simonyan and Zisserman 2015).
 """
 
+import hashlib
 from pathlib import Path
 
 import keras
@@ -58,6 +59,10 @@ def build_features(weights: str | None) -> keras.Model:
         The weights cannot be had or are not VGG19's; random weights are never used.
     """
     path = Path(weights).expanduser() if weights else download()
+    published = path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == MD5
+    print(
+        f"VGG19 weights: {path}" + ("" if published else " (not the published file: its weights are used as they are)")
+    )
     image = x = layers.Input((None, None, 3))
     x = ImageNetInput(name="imagenet")(x)
     for name, filters in LAYERS.items():

@@ -1,6 +1,6 @@
 """Deblur the photos that have no sharp partner: data/deblurred."""
 
-import stages.engine  # noqa: F401  before anything that imports Keras
+from stages import engine  # before anything that imports Keras
 
 # isort: split
 
@@ -22,6 +22,7 @@ OUT = Path("data/deblurred")
 
 def main() -> None:
     """Run the stage."""
+    engine.be_deterministic()
     generator = load_generator(MODEL)
     with new_directory(OUT) as out:
         for path in tqdm(files_below(PHOTOS), desc="deblur", unit="photo"):

@@ -35,3 +35,8 @@ with held_back_stderr():  # a machine without a GPU is told so six times
     import tensorflow as tf
 
     tf.config.list_physical_devices("GPU")
+
+
+def be_deterministic() -> None:
+    """Give the same bits for the same inputs on the same kind of machine, on a GPU too."""
+    tf.config.experimental.enable_op_determinism()

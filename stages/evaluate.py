@@ -1,6 +1,6 @@
 """Measure the generator on the test split: metrics/evaluate.json, a table per image, pictures."""
 
-import stages.engine  # noqa: F401  before anything that imports Keras
+from stages import engine  # before anything that imports Keras
 
 # isort: split
 
@@ -56,6 +56,7 @@ def main() -> None:
     pairs = {name_of(pair.blur): pair for pair in find_pairs(TEST)}
     if not pairs:
         raise UserError(f"no pair in {TEST}: see split.test_fraction in params.yaml, and metrics/clean.json")
+    engine.be_deterministic()
     generator = load_generator(MODEL)
     scores = []
     for name, pair in tqdm(pairs.items(), desc="evaluate", unit="image"):

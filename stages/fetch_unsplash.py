@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +57,11 @@ def main() -> None:
     with new_directory(OUT) as out:
         (out / "sharp").mkdir()
         (out / "blurred").mkdir()
-        bundled_photos = p.fetch_unsplash.source == "bundled"
-        rows = copy_bundled(out, p.seed) if bundled_photos else download(out, p.fetch_unsplash)
+        rows: Iterable[tuple[str, ...]] = ()
+        if p.fetch_unsplash.source == "bundled":
+            rows = copy_bundled(out, p.seed)
+        elif p.fetch_unsplash.source == "api":
+            rows = download(out, p.fetch_unsplash)
         with open(out / "photos.csv", "w", newline="", encoding="utf-8") as stream:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(COLUMNS)

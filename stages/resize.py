@@ -9,7 +9,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deblurgan import params
-from deblurgan.errors import reported
+from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory
 from deblurgan.images import write_png
 from deblurgan.pairs import files_below, find_pairs, split_of_scene
@@ -18,11 +18,18 @@ from deblurgan.resizing import new_size, resize_image
 CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
 OUT = Path("data/resized")
+SMALLEST = 16
+"""Pixels; SSIM needs 11, the generator mirrors up to 16."""
 
 
 def plan(split: params.Split) -> Iterator[tuple[Path, Path]]:
     """Pair every image with its place in data/resized."""
     gopro = CLEAN / "gopro"
+    scenes = sorted(path.name for path in gopro.glob("train/*"))
+    if unknown := sorted(set(split.val_scenes) - set(scenes)):
+        raise UserError(
+            f"split.val_scenes names {', '.join(unknown)}, but {gopro}/train has {', '.join(scenes) or 'none'}"
+        )
     for pair in find_pairs(gopro):
         official, scene = pair.blur.relative_to(gopro).parts[:2]
         for path in (pair.blur, pair.sharp):
@@ -42,7 +49,10 @@ def main() -> None:
         for source, name in tqdm(list(plan(p.split)), desc="resize", unit="image"):
             target = out / name
             with Image.open(source) as image:
-                if new_size(*image.size, p.resize) == image.size:
+                size = new_size(*image.size, p.resize)
+                if min(size) < SMALLEST:
+                    tqdm.write(f"left out {source}: {size[0]}x{size[1]} after resizing, less than {SMALLEST} pixels")
+                elif size == image.size:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(source, target)
                 else:

@@ -1,6 +1,6 @@
 """Train DeblurGAN on data/resized: models/generator.keras, loss curves and sample pictures."""
 
-import stages.engine  # noqa: F401  before anything that imports Keras
+from stages import engine  # before anything that imports Keras
 
 # isort: split
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from dvclive import Live
 
 from deblurgan import params
@@ -34,7 +33,7 @@ def main() -> None:
     t = p.train
     keras.utils.set_random_seed(p.seed)
     if t.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        engine.be_deterministic()
     features = build_features(t.vgg_weights) if t.lambda_content else None
     train, val = (load_pairs(DATA, split, t.crop) for split in ("train", "val"))
     print(

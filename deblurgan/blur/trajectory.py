@@ -102,7 +102,7 @@ def blur_image(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """
     radius = len(kernel) // 2
     padded = np.pad(LINEAR_OF_BYTE[image], ((radius, radius), (radius, radius), (0, 0)), mode="symmetric")
-    light = oaconvolve(padded, kernel[:, :, None].astype(np.float32), mode="valid", axes=(0, 1))
+    light = oaconvolve(padded, kernel[:, :, None], mode="valid", axes=(0, 1))  # float32 would differ between processors
     return from_linear(light)
 
 

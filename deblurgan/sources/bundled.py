@@ -1,4 +1,4 @@
-"""The photographs that come with scikit-image, arranged so that no photo serves two splits.
+"""The photographs that come with scikit-image, arranged so that, with the default split, no photo serves two.
 
 Drawings, scans and test patterns of that package are left out; stars, a stained tissue and a retina are no street,
 but teach textures and smooth surfaces; the two motorcycle views show one scene, and only one is used. Authors and
@@ -13,6 +13,7 @@ import numpy as np
 import skimage
 
 from deblurgan.blur.camera import average_frames, camera_path, film
+from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
 from deblurgan.pairs import seed_for
 from deblurgan.params import BundledCamera
@@ -108,14 +109,23 @@ def film_scene(
     ------
     frame, blur, sharp
         Name of the middle frame (its number in the video) and both images, `uint8` of shape (H, W, 3).
+
+    Raises
+    ------
+    UserError
+        The frames are as large as the photo.
     """
     count = int(name.split("_")[1])
     image = read_rgb(photo.path)
-    width, height = min(camera.width, image.shape[1]), min(camera.height, image.shape[0])
-    room = ((image.shape[0] - height) / 2, (image.shape[1] - width) / 2)
+    room = ((image.shape[0] - camera.height) / 2, (image.shape[1] - camera.width) / 2)
+    if min(room) <= 0:
+        raise UserError(
+            f"ingest_gopro.bundled: frames of {camera.width}x{camera.height} leave the camera no room to move in "
+            f"{photo.file} ({image.shape[1]}x{image.shape[0]}): lower width and height"
+        )
     rng = np.random.default_rng(seed_for(seed, "camera", name))
     path = camera_path(rng, count * camera.pairs, room, camera.speed, camera.rotation)
-    frames = film(image, path, width, height)
+    frames = film(image, path, camera.width, camera.height)
     for first in range(0, len(path), count):
         blur, sharp = average_frames([next(frames) for _ in range(count)], linear=linear)
         yield f"{first + count // 2 + 1:06d}", blur, sharp

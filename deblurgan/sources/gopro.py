@@ -43,6 +43,8 @@ def find_frames(root: Path | str, blur: str) -> list[Frame]:
     frames = sorted(_frames(root, blur) or _frames(root / "GOPRO_Large", blur), key=lambda f: f.target)
     if not frames:
         raise UserError(f"no image in {root}/{{train,test}}/<scene>/{{{blur},sharp}}: is it a GOPRO_Large folder?")
+    if not any("/blur/" in frame.target for frame in frames):
+        raise UserError(f"{root} has sharp frames but none in a folder {blur!r}: set ingest_gopro.blur to its name")
     return frames
 
 
