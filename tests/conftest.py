@@ -10,8 +10,11 @@ import pytest
 from ruamel.yaml import YAML
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # where all servers of these tests are
 
 ROOT = Path(__file__).parents[1]
+REAL_DATA = Path(os.environ.get("DEBLURGAN_TEST_DATA", ROOT.parent / "shared/data"))
+"""Where real files may lie that only add cases: GOPRO_Large, VGG19."""
 TINY = {
     "ingest_gopro": {"bundled": {"pairs": 1, "width": 48, "height": 48}},
     "synthesize": {"pairs_per_photo": 1},

@@ -1,7 +1,12 @@
 """Trajectories, kernels, convolution and the simulated camera."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -83,6 +88,24 @@ def test_the_same_seed_gives_the_same_blur():
     one, two, other = (random_blur(photo(), np.random.default_rng(seed), **arguments) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
+
+
+def test_other_processors_give_the_same_blur():
+    """The same bytes with NumPy's vector instructions switched off."""
+    code = (
+        "import hashlib, numpy as np; from test_blur import photo, random_blur; rng = np.random.default_rng(1);"
+        "b = random_blur(photo(90, 120), rng, length=(20, 40), shake=(.005,), exposure=(1,), noise=1);"
+        "print(hashlib.sha256(b.tobytes()).hexdigest())"
+    )
+    umath = np._core._multiarray_umath
+    able = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+    sums = set()
+    for disabled in ("", " ".join(able)):
+        path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+        env = {**os.environ, "NPY_DISABLE_CPU_FEATURES": disabled, "PYTHONPATH": path}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        sums.add(done.stdout.strip())
+    assert len(sums) == 1
 
 
 @given(st.lists(st.floats(-1000, 1000), min_size=2), st.floats(1, 100))

@@ -1,24 +1,26 @@
 """Pairs, splits, files, resizing, figures, evaluation tables and VGG19 features."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import REAL_DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from skimage import data
 
 from deblurgan import vgg
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation import report, score, spread
 from deblurgan.figures import save_panel, side_by_side, stacked
-from deblurgan.files import new_directory, new_file
+from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
 from deblurgan.pairs import find_pairs, seed_for, split_of_photo, split_of_scene
 from deblurgan.params import Resize, Split
 from deblurgan.resizing import new_size, resize_image
 
-WEIGHTS = ROOT / "../shared/data/VGG19/vgg19_block1to3_exact_fp32.npz"
+WEIGHTS = REAL_DATA / "VGG19/vgg19_block1to3_exact_fp32.npz"
 SPLIT = Split(val_fraction=0.1, test_fraction=0.2, val_scenes=["B"])
 
 
@@ -165,6 +167,18 @@ def test_the_report_averages_over_images():
     assert list(found["datasets"]) == ["gopro", "unsplash"]
 
 
+def test_equal_images_count_as_100_db():
+    image = np.zeros((16, 16, 3), np.uint8)
+    perfect = score(("d", "s", "f"), image, image, image)
+    assert (perfect.psnr, perfect.psnr_gain, perfect.ssim) == (100, 0, 1)
+
+
+def test_json_holds_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
 def test_panels_go_from_worst_to_best():
     rows = sorted(scores(), key=lambda row: row.psnr_gain)
     assert spread(rows[::-1], 2) == [rows[0], rows[-1]]
@@ -200,8 +214,15 @@ def test_features_are_block3_conv3_before_its_relu(tmp_path):
 
 def test_weights_in_keras_own_file_are_read(tmp_path):
     full = keras.applications.VGG19(include_top=False, weights=None)
-    path = tmp_path / "vgg19.weights.h5"
-    full.save_weights(path)
+    path = tmp_path / "vgg19.h5"
+    with h5py.File(path, "w") as file:  # the layout of the published file: a group a layer, names in attributes
+        file.attrs["layer_names"] = [layer.name.encode() for layer in full.layers]
+        for layer in full.layers:
+            group, weights = file.create_group(layer.name), layer.get_weights()
+            names = [f"{layer.name}_W_1:0", f"{layer.name}_b_1:0"][: len(weights)]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, values in zip(names, weights, strict=True):
+                group.create_dataset(name, data=values)
     kernel, bias = vgg.read_weights(path)["block2_conv1"]
     np.testing.assert_array_equal(kernel, full.get_layer("block2_conv1").get_weights()[0])
     assert bias.shape == (128,)
@@ -229,8 +250,7 @@ def test_missing_or_wrong_weights_are_one_line_and_never_random(tmp_path, monkey
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="the published weights are not on this machine")
 def test_published_weights_tell_blurred_from_sharp():
     features = vgg.build_features(str(WEIGHTS))
-    scene = ROOT / "../shared/data/GOPRO_Large/test/GOPR0384_11_00"
-    name = sorted((scene / "blur").iterdir())[0].name
-    blur, sharp = (to_float(read_rgb(scene / kind / name))[None, 200:456, 400:656] for kind in ("blur", "sharp"))
+    sharp = to_float(data.astronaut())[None]
+    blur = np.asarray(keras.layers.AveragePooling2D(9, 1, padding="same")(sharp))
     a, b = features.predict_on_batch(blur), features.predict_on_batch(sharp)
     assert np.square(a - b).mean() > 10 * np.square(features.predict_on_batch(sharp + 1 / 255) - b).mean()

@@ -64,6 +64,9 @@ def test_code_reruns_its_stage(finished: Repo, tmp_path):
         changed = {k for k, v in status.items() if {"changed deps": {f"stages/{name}.py": "modified"}} in v}
         assert changed == {name}
         repo.git("checkout", "-q", "--", f"stages/{name}.py")
+    with open(repo.root / "stages/deblur.py", "a") as script:
+        script.write("# changed\n")
+    assert stages_run(repo.dvc("repro")) == ["deblur"]
 
 
 def test_the_committed_lock_is_true():
@@ -74,11 +77,11 @@ def test_the_committed_lock_is_true():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     status = json.loads(done.stdout[done.stdout.index("{") :])
     stale = {
-        (stage, path, state)
+        (stage, path, str(state))
         for stage, changes in status.items()
         for change in changes
         if isinstance(change, dict)
-        for path, state in [*change.get("changed deps", {}).items(), *change.get("params.yaml", {}).items()]
+        for path, state in change.get("changed deps", {}).items()
         if state != "deleted"  # data that a fresh clone does not hold
     }
     assert not stale, "run `make repro` and commit dvc.lock and metrics/"

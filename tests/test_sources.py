@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, edit_params
+from conftest import REAL_DATA, ROOT, TINY, edit_params
 from PIL import Image
 
+import stages.clean
 import stages.fetch_unsplash
 import stages.ingest_gopro
 from deblurgan.errors import UserError
@@ -102,13 +103,38 @@ def test_a_folder_that_is_no_gopro_is_one_line(workspace):
         find_frames("empty", "blur")
 
 
-@pytest.mark.skipif(
-    not (ROOT / "../shared/data/GOPRO_Large").is_dir(), reason="the real frames are not on this machine"
-)
-def test_real_gopro_frames_are_found():
-    frames = find_frames(ROOT / "../shared/data/GOPRO_Large", "blur")
-    assert len(frames) == 64
-    assert frames[0].target.startswith("test/GOPR0384_11_00/blur/")
+def test_the_wrong_name_for_blur_is_one_line(workspace):
+    lay_gopro(workspace / "raw", "blur")
+    with pytest.raises(
+        UserError, match=r"raw has sharp frames but none in a folder 'blur_gamma': set ingest_gopro\.blur"
+    ):
+        find_frames("raw", "blur_gamma")
+
+
+def test_a_camera_without_room_is_one_line(workspace):
+    edit_params(workspace, {"ingest_gopro": {"bundled": {"width": 100, "height": 512}}})
+    with pytest.raises(UserError, match=r"100x512 leave the camera no room to move in \w+\.png"):
+        stages.ingest_gopro.main()
+    assert not (workspace / "data/source/gopro").exists()
+
+
+def test_no_photos_when_none_are_wanted(workspace):
+    edit_params(workspace, {"fetch_unsplash": {"source": "none"}})
+    stages.fetch_unsplash.main()
+    files = [path.name for path in (workspace / "data/source/unsplash").rglob("*") if path.is_file()]
+    assert files == ["photos.csv"]
+
+
+@pytest.mark.skipif(not (REAL_DATA / "GOPRO_Large").is_dir(), reason="no real GoPro frames on this machine")
+def test_real_gopro_frames_pass(workspace):
+    edit_params(workspace, {"ingest_gopro": {"source": str(REAL_DATA / "GOPRO_Large"), "blur": "blur"}})
+    stages.ingest_gopro.main()
+    stages.clean.main()
+    frames = find_frames(REAL_DATA / "GOPRO_Large", "blur")
+    clean = workspace / "data/clean/gopro"
+    assert all((clean / frame.target).read_bytes() == frame.path.read_bytes() for frame in frames)
+    counts = json.loads((workspace / "metrics/clean.json").read_text())
+    assert counts["kept"] == counts["found"] == len(frames) > 0
 
 
 class Api(http.server.BaseHTTPRequestHandler):
