@@ -29,7 +29,7 @@ def centroid(kernel):
     return kernel.sum(axis=1) @ offsets, kernel.sum(axis=0) @ offsets
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.floats(1, 80), st.sampled_from(SHAKES))
 def test_a_trajectory_has_exactly_its_length(seed, length, shake):
     path = random_trajectory(np.random.default_rng(seed), length, shake)
@@ -37,7 +37,7 @@ def test_a_trajectory_has_exactly_its_length(seed, length, shake):
     np.testing.assert_allclose(np.abs(np.diff(path)), length / (len(path) - 1))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.floats(1, 60), st.sampled_from(SHAKES), st.sampled_from([0.1, 0.5, 1]))
 def test_a_kernel_sums_to_one_and_is_centred(seed, length, shake, exposure):
     path = random_trajectory(np.random.default_rng(seed), length, shake)
@@ -69,7 +69,7 @@ def test_blur_is_a_mirrored_convolution_of_light():
     np.testing.assert_allclose(blur_image(image, kernel), expected ** (1 / GAMMA), atol=1e-3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 255), seeds)
 def test_a_grey_photo_stays_as_it_is(level, seed):
     image = np.full((20, 30, 3), level, np.uint8)
@@ -117,7 +117,7 @@ def test_folding_keeps_distances_and_the_limit(positions, limit):
     assert (np.abs(np.diff(folded)) <= np.abs(np.diff(positions)) + 1e-6).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seeds, st.floats(0.1, 5))
 def test_a_camera_moves_smoothly_within_its_room(seed, speed):
     path = camera_path(np.random.default_rng(seed), 400, (30, 50), speed, rotation=1)

@@ -128,7 +128,7 @@ def test_each_refusal_has_its_reason():
     assert reason(encoded(Image.fromarray(gradient()[..., 0].astype(np.float32)), "TIFF")) == "float data"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_damage_anywhere_is_a_reason_or_an_image(data):
     whole = bytearray(photo(kind=data.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]))))

@@ -21,7 +21,7 @@ def gradients_of(critic, batch):
     return tape.gradient(scores, batch)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.floats(0.01, 10))
 def test_the_penalty_of_a_linear_critic_is_known(seed, norm):
     """The gradient of x -> w.x is w everywhere, so the penalty is (|w| - 1)^2."""

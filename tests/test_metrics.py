@@ -22,7 +22,7 @@ sizes = st.tuples(st.integers(11, 30), st.integers(11, 30), st.just(3))
 pairs = sizes.flatmap(lambda size: st.tuples(arrays(np.uint8, size), arrays(np.uint8, size)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pairs)
 def test_equal_to_scikit_image(pair):
     a, b = pair

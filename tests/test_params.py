@@ -101,7 +101,7 @@ def test_a_missing_file_is_one_line(tmp_path):
         load(tmp_path / "params.yaml")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists), st.sampled_from(sorted(GOOD)))
 def test_no_value_crashes_the_check(value, section):
     for values in ({**GOOD, section: value}, {**GOOD, section: {"x": value}}):
