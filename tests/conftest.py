@@ -96,6 +96,15 @@ def fresh_copy(root: Path, home: Path) -> Repo:
     return repo
 
 
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory with the tiny parameters, to call a stage's `main` in."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    edit_params(tmp_path, TINY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """A copy in which the whole pipeline has run and is committed. Do not change it: copy it."""

@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, edit_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -203,14 +202,6 @@ def test_every_file_is_accounted_for_once(tmp_path):
     written = sorted(p.relative_to(tmp_path / "clean").as_posix() for p in (tmp_path / "clean").rglob("*.*"))
     assert written == [row.path for row in kept]
     assert (tmp_path / "clean/gopro/train/S/blur/1.png").read_bytes() == photo()
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    edit_params(tmp_path, TINY)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_the_stage_reports_and_counts(workspace, capsys):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, edit_params
+from conftest import edit_params
 
 import stages.resize
 from deblurgan.errors import UserError
@@ -10,15 +10,13 @@ from deblurgan.images import write_png
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    edit_params(tmp_path, {**TINY, "split": {"val_scenes": ["B"]}})
-    monkeypatch.chdir(tmp_path)
+def workspace(workspace):
+    edit_params(workspace, {"split": {"val_scenes": ["B"]}})
     for name in ("clean/gopro/train/A", "clean/gopro/train/B", "clean/gopro/test/C", "synthetic/val/photo"):
         for kind in ("blur", "sharp"):
-            write_png(tmp_path / "data" / name / kind / "1.png", np.zeros((100, 50, 3), np.uint8))
-    write_png(tmp_path / "data/clean/unsplash/blurred/alone.png", np.zeros((20, 30, 3), np.uint8))
-    return tmp_path
+            write_png(workspace / "data" / name / kind / "1.png", np.zeros((100, 50, 3), np.uint8))
+    write_png(workspace / "data/clean/unsplash/blurred/alone.png", np.zeros((20, 30, 3), np.uint8))
+    return workspace
 
 
 def test_images_are_arranged_by_split(workspace):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, ROOT, TINY, edit_params
+from conftest import REAL_DATA, ROOT, edit_params
 from PIL import Image
 
 import stages.clean
@@ -24,15 +24,6 @@ from deblurgan.sources import bundled
 from deblurgan.sources.gopro import find_frames
 
 KEY = "a-very-secret-key"
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    edit_params(tmp_path, TINY)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("UNSPLASH_ACCESS_KEY", raising=False)
-    return tmp_path
 
 
 def test_no_bundled_photo_serves_two_splits():
