@@ -1,0 +1,182 @@
+"""The same work by one process, several, and a Dask cluster, whatever happens to the workers."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, edit_params
+from distributed import LocalCluster
+from jobs import always_die, die_once, fail, slow_square
+
+import stages.clean
+import stages.fetch_unsplash
+import stages.ingest_gopro
+import stages.resize
+import stages.synthesize
+from deblurgan import scale
+from deblurgan.errors import UserError
+from deblurgan.resizing import Job, resize_files
+from deblurgan.scale import CLUSTER, WORKERS, each
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run_stages(workspace: Path) -> dict[str, bytes]:
+    for stage in (stages.clean, stages.synthesize, stages.resize):
+        stage.main()
+    return contents(workspace / "data") | contents(workspace / "metrics")
+
+
+@pytest.fixture
+def sources(workspace):
+    edit_params(workspace, {"ingest_gopro": {"bundled": {"pairs": 2}}})
+    stages.fetch_unsplash.main()
+    stages.ingest_gopro.main()
+    return workspace
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        yield cluster
+
+
+def test_outputs_do_not_depend_on_the_workers(sources, monkeypatch, cluster):
+    monkeypatch.setenv(WORKERS, "1")
+    alone = run_stages(sources)
+    monkeypatch.setenv(WORKERS, "3")
+    assert run_stages(sources) == alone
+    monkeypatch.setenv(CLUSTER, cluster.scheduler_address.replace("tcp://", "dask://"))
+    assert run_stages(sources) == alone
+
+
+def do(work, items) -> list:
+    return list(each(work, items, label="test", unit="item"))
+
+
+@pytest.mark.parametrize("workers", ["1", "2", "5"])
+def test_results_come_in_order(monkeypatch, workers):
+    monkeypatch.setenv(WORKERS, workers)
+    assert do(slow_square, range(40)) == [n * n for n in range(40)]
+    assert do(slow_square, []) == []
+
+
+def test_a_killed_process_changes_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv(WORKERS, "2")
+    mark = str(tmp_path / "died")
+    assert do(die_once, [(n, mark) for n in range(30)]) == [n * n for n in range(30)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["died11", "died3"]
+
+
+def test_a_killed_dask_worker_changes_nothing(monkeypatch, tmp_path, cluster):
+    monkeypatch.setenv(CLUSTER, cluster.scheduler_address.replace("tcp://", "dask://"))
+    mark = str(tmp_path / "died")
+    assert do(die_once, [(n, mark) for n in range(30)]) == [n * n for n in range(30)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["died11", "died3"]
+
+
+def test_workers_that_keep_dying_are_one_line(monkeypatch):
+    monkeypatch.setenv(WORKERS, "2")
+    with pytest.raises(
+        UserError, match=r"killed 3 times around item 1 of 4: if memory is short, set DEBLURGAN_WORKERS=1"
+    ):
+        do(always_die, range(4))
+
+
+def test_a_cluster_that_keeps_dying_is_one_line(monkeypatch, cluster):
+    monkeypatch.setenv(CLUSTER, cluster.scheduler_address.replace("tcp://", "dask://"))
+    with pytest.raises(UserError, match=r"workers of the Dask cluster at 127\.0\.0\.1:\d+ keep dying"):
+        do(always_die, range(4))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_the_work_raises_arrives(monkeypatch, workers):
+    monkeypatch.setenv(WORKERS, workers)
+    with pytest.raises(OSError, match=r"No space left on device: 'x\.png'"):
+        do(fail, range(40))
+
+
+def test_few_items_are_under_way_at_once(monkeypatch):
+    """However slowly results are taken: memory does not grow with the number of items."""
+    monkeypatch.setenv(WORKERS, "1")
+    started = []
+    results = each(lambda n: started.append(n) or n, range(1000), label="test", unit="item")
+    for _ in range(10):
+        next(results)
+    assert len(started) <= 10 + scale.AHEAD
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (WORKERS, "many", "'many' is no number of processes"),
+        (WORKERS, "0", "'0' is no number of processes"),
+        (CLUSTER, "spark://127.0.0.1:1", r"no dask://host:port"),
+        (CLUSTER, "dask://127.0.0.1:9", r"no Dask scheduler answers at 127\.0\.0\.1:9"),
+    ],
+)
+def test_a_wrong_environment_is_one_line(monkeypatch, name, value, said):
+    monkeypatch.setattr(scale, "PATIENCE_FOR_DASK", 1)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        do(slow_square, range(3))
+
+
+def test_a_cluster_without_this_package_is_one_line(monkeypatch, tmp_path):
+    """Started elsewhere, in an environment of its own."""
+    place = tmp_path / "scheduler.json"
+    roles = {"scheduler": ["--host", "127.0.0.1", "--port", "0"], "worker": ["--no-nanny"]}
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    with contextlib.ExitStack() as stack:
+        for role, options in roles.items():
+            command = [
+                sys.executable,
+                "-m",
+                f"distributed.cli.dask_{role}",
+                "--scheduler-file",
+                str(place),
+                "--no-dashboard",
+            ]
+            process = subprocess.Popen([*command, *options], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            while not place.exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+        address = json.loads(place.read_text())["address"]
+        monkeypatch.setenv(CLUSTER, address.replace("tcp://", "dask://"))
+        with pytest.raises(UserError, match=r"cannot import deblurgan: start them in the root"):
+            do(resize_files, [Job((), None)])
+
+
+def test_processes_end_with_their_parent(tmp_path):
+    """A killed run leaves no process behind that would go on writing."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from deblurgan.scale import each; from jobs import slow_square\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in each(slow_square, range(10**6), label='x', unit='x'): print('.', flush=True)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    env = {**os.environ, WORKERS: "2"}
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(ROOT), str(ROOT / "tests")], env=env, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    process.stdout.readline()
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
