@@ -22,4 +22,4 @@ def reported(stage: str) -> Iterator[None]:
     except OSError as error:  # full disk, no permission, vanished file: the message names the path
         sys.exit(f"{stage}: error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        sys.exit(f"{stage}: interrupted; nothing was published, run it again to start over")
+        sys.exit(f"{stage}: interrupted; no half result was published, run it again")

@@ -1,17 +1,15 @@
-"""Publishing files and directories whole or not at all."""
+"""Publishing files and directories whole or not at all; links and checksums."""
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-
-def _partial(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.partial")
 
 
 @contextlib.contextmanager
@@ -25,8 +23,8 @@ def new_file(path: Path | str) -> Iterator[Path]:
         the complete new content, whenever the process is killed.
     """
     path = Path(path)
-    partial = _partial(path)
-    partial.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")  # others may be writing it, too
     try:
         yield partial
         with open(partial, "rb") as stream:
@@ -40,11 +38,14 @@ def new_file(path: Path | str) -> Iterator[Path]:
 def new_directory(path: Path | str) -> Iterator[Path]:
     """An empty directory that takes the place of `path` when the body ends without an error.
 
-    Whatever a killed run left under the temporary name is thrown away first.
+    Whatever killed runs left under temporary names is thrown away first.
     """
     path = Path(path)
-    partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+    # a new name each time: a worker of a killed run may still be writing under the old one
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir()
     try:
         yield partial
@@ -54,6 +55,42 @@ def new_directory(path: Path | str) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process or thread holds this file's lock, and hold it for the body."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def home_expanded(path: Path | str) -> Path:
+    """Replace a leading `~`, where there is such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, or a copy where the file system has no hard links.
+
+    Both are read from then on, never written in place.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def sha256_of(path: Path | str) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_json(path: Path | str, value: Any) -> None:

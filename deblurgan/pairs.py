@@ -1,15 +1,21 @@
-"""Pairs of files, and which split they belong to.
+"""Where an image belongs: its data set, split, scene and kind, and its partner.
 
+Below `data/source` and `data/clean` a photo of Unsplash is `unsplash/{sharp,blurred}/<photo>`, a paired image is
+`pairs/<data set>/<part>/<scene>/{blur,sharp}/<frame>`, and a frame of high-speed video
+`pairs/<data set>/<part>/<scene>/frames/<frame>`. The part is the source's own split, or `unsplit`.
 A pair is two files of the same name under sibling directories `blur/` and `sharp/`.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from deblurgan.errors import UserError
 from deblurgan.params import Split
 
-SPLITS = ("train", "val", "test")
+UNSPLIT = "unsplit"
+"""The part of a data set that comes without a split of its own."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +26,62 @@ class Pair:
     sharp: Path
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an image belongs; a photo that stands alone is its own scene."""
+
+    dataset: str
+    part: str
+    scene: str
+    kind: str
+
+    def split(self, split: Split) -> str:
+        """`train`, `val` or `test`: the source's own, except that named training scenes validate; or by a hash."""
+        if self.part == UNSPLIT:
+            return split_by_hash(self.scene, split)
+        return "val" if self.part == "train" and self.scene in split.val_scenes else self.part
+
+
+def place_of(name: PurePath) -> Place | None:
+    """Read the place of an image from its path relative to `data/source` or `data/clean`; None if it has none."""
+    match name.parts:
+        case ("unsplash", "sharp" | "blurred" as kind, _):
+            return Place("unsplash", UNSPLIT, name.stem, kind)
+        case ("pairs", dataset, part, scene, "blur" | "sharp" | "frames" as kind, _):
+            return Place(dataset, part, scene, kind)
+    return None
+
+
 def files_below(root: Path | str) -> list[Path]:
-    """All visible files below a directory, in an order that depends on their names alone."""
+    """All visible files below a directory, in an order that depends on their names alone; links are followed.
+
+    Raises
+    ------
+    UserError
+        A link leads nowhere or in a circle, or a name is not UTF-8.
+    OSError
+        A folder cannot be read.
+    """
     root = Path(root)
-    found = (p for p in root.rglob("*") if p.is_file())
-    return sorted(
-        (p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts)),
-        key=lambda p: p.relative_to(root).as_posix(),
-    )
+    found: list[Path] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+        if (real := os.path.realpath(folder)) in seen:
+            raise UserError(f"{folder} is a link to a folder that is there already: remove it")
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    for path in found:
+        if not path.is_file():
+            raise UserError(f"{path} is no file that can be read: remove it, or mend the link")
+        if str(path).encode(errors="replace") != os.fsencode(path):
+            raise UserError(f"the name of {os.fsencode(path)!r} is not UTF-8: rename it")
+    return sorted(found, key=lambda p: p.relative_to(root).as_posix())
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def partner(name: PurePath) -> PurePath | None:
@@ -36,16 +90,17 @@ def partner(name: PurePath) -> PurePath | None:
     Parameters
     ----------
     name
-        A path relative to the folder of all data sets.
+        A path relative to `data/source` or `data/clean`.
 
     Returns
     -------
     pathlib.PurePath or None
-        `<data set>/.../<scene>/blur/<frame>` for `.../sharp/<frame>` and the reverse; None for a photo that
-        stands alone, `<data set>/{sharp,blurred}/<photo>`.
+        `.../blur/<frame>` for `.../sharp/<frame>` and the reverse; None for an image that stands alone.
     """
-    other = {"blur": "sharp", "sharp": "blur"}.get(name.parent.name)
-    return name.parent.with_name(other) / name.name if other and len(name.parts) > 3 else None
+    place = place_of(name)
+    if place is None or name.parts[0] != "pairs" or place.kind == "frames":
+        return None
+    return name.parent.with_name({"blur": "sharp", "sharp": "blur"}[place.kind]) / name.name
 
 
 def find_pairs(root: Path | str) -> list[Pair]:
@@ -55,18 +110,13 @@ def find_pairs(root: Path | str) -> list[Pair]:
     return [pair for pair in pairs if pair.sharp.is_file()]
 
 
-def split_of_photo(photo: str, split: Split) -> str:
-    """The split of a photo, by a hash of its id: adding photos never moves one."""
-    digest = hashlib.sha256(photo.encode()).digest()
+def split_by_hash(name: str, split: Split) -> str:
+    """The split of a photo or scene, by a hash of its name: adding others never moves one."""
+    digest = hashlib.sha256(name.encode()).digest()
     position = int.from_bytes(digest[:6], "big") / 2**48
     if position < split.test_fraction:
         return "test"
     return "val" if position < split.test_fraction + split.val_fraction else "train"
-
-
-def split_of_scene(official: str, scene: str, split: Split) -> str:
-    """The split of a GoPro scene: the official one, except that named training scenes validate."""
-    return "val" if official == "train" and scene in split.val_scenes else official
 
 
 def seed_for(seed: int, *names: str) -> list[int]:

@@ -39,11 +39,18 @@ class Split(Section):
 class FetchUnsplash(Section):
     """Where sharp and blurred photos come from."""
 
-    source: Literal["bundled", "api", "none"]
+    source: Literal["bundled", "api", "lite", "none"]
+    lite: str | None
     sharp_queries: Texts
     blurred_queries: Texts
-    photos_per_query: Annotated[int, Field(ge=1, le=30)]
+    photos_per_query: Positive
     width: Annotated[int, Field(ge=64)]
+
+    @model_validator(mode="after")
+    def _knows_where_lite_is(self) -> Self:
+        if self.source == "lite" and not self.lite:
+            raise ValueError("source: lite needs lite: the path of the data set's folder or its photos.tsv000")
+        return self
 
 
 class BundledCamera(Section):
@@ -60,25 +67,39 @@ class IngestGopro(Section):
     """Where pairs come from."""
 
     source: Annotated[str, Field(min_length=1)]
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     blur: Literal["blur", "blur_gamma"]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     bundled: BundledCamera
+
+    @model_validator(mode="after")
+    def _does_not_take_a_name(self) -> Self:
+        if self.dataset == "unsplash":
+            raise ValueError("dataset: unsplash is the name of the photos; choose another")
+        return self
 
 
 class Clean(Section):
-    """What is refused as a photo."""
+    """What is refused as a photo, and what is done to the others."""
 
     min_side: Annotated[int, Field(ge=16)]
     max_pixels: Positive
+    near_duplicate: Annotated[int, Field(ge=0, le=64)] | None
+    denoise: Literal["none", "median", "gaussian"]
+    equalize: bool
+    posterize: Annotated[int, Field(ge=1, le=8)] | None
 
 
 class Synthesize(Section):
-    """Random motion blur for photos without a blurred partner."""
+    """Pairs from photos without a blurred partner, and from high-speed video."""
 
     pairs_per_photo: Positive
     length: Floats
     shake: Floats
     exposure: Floats
     noise: Annotated[float, Field(ge=0, le=255)]
+    frames_per_pair: Positive
+    frames_in_light: bool
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -88,13 +109,16 @@ class Synthesize(Section):
             raise ValueError("shake holds scales of tremor, at most 1 (DeblurGAN: 0.003 to 0.01)")
         if max(self.exposure) > 1:
             raise ValueError("exposure holds fractions of the trajectory, at most 1")
+        if self.frames_per_pair % 2 == 0:
+            raise ValueError("frames_per_pair must be odd: the middle frame is the sharp one")
         return self
 
 
 class Resize(Section):
     """The size that networks see."""
 
-    mode: Literal["none", "fit", "stretch"]
+    mode: Literal["none", "fit", "pad", "crop", "stretch", "tile"]
+    filter: Literal["lanczos", "bicubic"]
     width: Annotated[int, Field(ge=16)]
     height: Annotated[int, Field(ge=16)]
 

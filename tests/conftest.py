@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a slow machine is no failure
 hypothesis.settings.load_profile("unhurried")
+os.environ.setdefault("DEBLURGAN_WORKERS", "1")  # images of these tests are smaller than the start of a process
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # where all servers of these tests are
 
 ROOT = Path(__file__).parents[1]
@@ -43,12 +45,21 @@ def edit_params(root: Path, changes: dict) -> None:
     yaml.dump(values, path)
 
 
+NOT_OURS = ("AWS_", "GIT_", "DVC_", "KERAS_", "UNSPLASH_", "KAGGLE", "HF_", "DEBLURGAN_CACHE", "DEBLURGAN_EXECUTOR")
+"""Beginnings of environment variables that would change what a test sees."""
+
+
+def listens_to_interrupts() -> None:
+    """For a new process: hear Ctrl-C, also where the tests run in the background of a shell, which mutes it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Repo:
     """A copy of this repository, under git, in a directory of its own."""
 
     def __init__(self, root: Path, home: Path) -> None:
         self.root = root
-        base = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "GIT_", "DVC_", "KERAS_"))}
+        base = {k: v for k, v in os.environ.items() if not k.startswith(NOT_OURS)}
         name = {f"GIT_{role}_{key}": "test@example" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.env = {**base, **name, "PATH": path, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
@@ -98,9 +109,13 @@ def fresh_copy(root: Path, home: Path) -> Repo:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory with the tiny parameters, to call a stage's `main` in."""
+    """A directory with the tiny parameters and a cache of its own, to call a stage's `main` in."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     edit_params(tmp_path, TINY)
+    for name in [name for name in os.environ if name.startswith(NOT_OURS) or name.lower().endswith("_proxy")]:
+        if name.lower() != "no_proxy":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

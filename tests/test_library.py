@@ -1,5 +1,7 @@
 """Pairs, splits, files, resizing, figures, evaluation tables and VGG19 features."""
 
+from pathlib import PurePosixPath
+
 import h5py
 import keras
 import numpy as np
@@ -7,7 +9,6 @@ import pytest
 from conftest import REAL_DATA
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from skimage import data
 
 from deblurgan import vgg
@@ -16,9 +17,8 @@ from deblurgan.evaluation import report, score, spread
 from deblurgan.figures import save_panel, side_by_side, stacked
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
-from deblurgan.pairs import find_pairs, seed_for, split_of_photo, split_of_scene
-from deblurgan.params import Resize, Split
-from deblurgan.resizing import new_size, resize_image
+from deblurgan.pairs import Place, find_pairs, partner, place_of, seed_for, split_by_hash
+from deblurgan.params import Split
 
 WEIGHTS = REAL_DATA / "VGG19/vgg19_block1to3_exact_fp32.npz"
 SPLIT = Split(val_fraction=0.1, test_fraction=0.2, val_scenes=["B"])
@@ -39,18 +39,40 @@ def test_png_round_trip(tmp_path):
 
 @given(st.lists(st.text(min_size=1, max_size=11), min_size=1, unique=True))
 def test_adding_photos_never_moves_one(ids):
-    assert [split_of_photo(i, SPLIT) for i in ids] == [split_of_photo(i, SPLIT) for i in reversed(ids)][::-1]
+    assert [split_by_hash(i, SPLIT) for i in ids] == [split_by_hash(i, SPLIT) for i in reversed(ids)][::-1]
 
 
 def test_the_hash_splits_in_the_given_proportions():
-    parts = [split_of_photo(f"photo{i}", SPLIT) for i in range(20_000)]
+    parts = [split_by_hash(f"photo{i}", SPLIT) for i in range(20_000)]
     assert parts.count("test") / len(parts) == pytest.approx(0.2, abs=0.01)
     assert parts.count("val") / len(parts) == pytest.approx(0.1, abs=0.01)
 
 
 def test_official_test_scenes_stay_and_named_training_scenes_validate():
-    found = [split_of_scene(*args, SPLIT) for args in (("train", "A"), ("train", "B"), ("test", "B"))]
-    assert found == ["train", "val", "test"]
+    places = [Place("gopro", part, scene, "blur") for part, scene in (("train", "A"), ("train", "B"), ("test", "B"))]
+    assert [place.split(SPLIT) for place in places] == ["train", "val", "test"]
+
+
+def test_a_set_without_a_split_is_split_by_scene():
+    assert {Place("mine", "unsplit", "walk", kind).split(SPLIT) for kind in ("blur", "sharp")} == {
+        split_by_hash("walk", SPLIT)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "other"),
+    [
+        ("unsplash/sharp/abc.jpg", Place("unsplash", "unsplit", "abc", "sharp"), None),
+        ("unsplash/sharp/sharp/abc.jpg", None, None),
+        ("pairs/gopro/train/A/blur/1.png", Place("gopro", "train", "A", "blur"), "pairs/gopro/train/A/sharp/1.png"),
+        ("pairs/mine/unsplit/A/frames/1.png", Place("mine", "unsplit", "A", "frames"), None),
+        ("photos.csv", None, None),
+        ("pairs/gopro/train/A/other/1.png", None, None),
+    ],
+)
+def test_a_path_says_where_an_image_belongs(name, place, other):
+    assert place_of(PurePosixPath(name)) == place
+    assert partner(PurePosixPath(name)) == (PurePosixPath(other) if other else None)
 
 
 def test_seeds_depend_on_all_names():
@@ -84,8 +106,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "out"
-    (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial/left by a killed run").touch()
+    (tmp_path / ".out.abcd1234.partial").mkdir()
+    (tmp_path / ".out.abcd1234.partial/left by a killed run").touch()
     with new_directory(path) as partial:
         (partial / "old").touch()
     assert names(path) == ["old"]
@@ -112,28 +134,6 @@ def test_what_a_user_causes_is_one_line(raised, said):
 
 
 sides = st.integers(1, 5000)
-
-
-@given(sides, sides, st.sampled_from(["none", "fit", "stretch"]))
-def test_sizes(width, height, mode):
-    settings = Resize(mode=mode, width=128, height=96)
-    w, h = new_size(width, height, settings)
-    if mode == "none":
-        assert (w, h) == (width, height)
-    elif mode == "stretch":
-        assert (w, h) == (128, 96)
-    else:
-        assert w <= min(width, 128)
-        assert h <= min(height, 96)
-        assert w == 128 or h == 96 or (w, h) == (width, height)
-        assert abs(w / width - h / height) <= 0.5 / width + 0.5 / height + 1e-9 or 1 in (w, h)
-
-
-def test_resizing_is_pillows_lanczos_and_leaves_fitting_images_alone():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8))
-    small = resize_image(image, Resize(mode="stretch", width=50, height=40))
-    np.testing.assert_array_equal(np.asarray(small), np.asarray(image.resize((50, 40), Image.Resampling.LANCZOS)))
-    assert resize_image(image, Resize(mode="fit", width=100, height=100)) is image
 
 
 def test_pictures_are_joined(tmp_path):
