@@ -1,15 +1,19 @@
-"""Make every source image an upright 8-bit sRGB PNG in data/clean, or say in rejected.csv why not."""
+"""Make every source image an upright 8-bit sRGB PNG in data/clean, or say in rejected.csv why not.
 
+`python -m stages.clean --verify` compares data/clean with the checksums of its manifest instead.
+"""
+
+import argparse
 import csv
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from deblurgan import params
-from deblurgan.cleaning import Kept, Refused, clean_folder
+from deblurgan.cleaning.folder import Kept, Label, Refused, check_manifest, clean_folder
 from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory, write_json
 
@@ -18,7 +22,7 @@ OUT = Path("data/clean")
 METRICS = Path("metrics/clean.json")
 
 
-def write_table(path: Path, kind: type, rows: list[Any]) -> None:
+def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
     """Write dataclass instances as CSV."""
     with open(path, "w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, [field.name for field in fields(kind)], lineterminator="\n")
@@ -26,33 +30,66 @@ def write_table(path: Path, kind: type, rows: list[Any]) -> None:
         table.writerows(asdict(row) for row in rows)
 
 
-def main() -> None:
+def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
+    """Count everything, for metrics/clean.json."""
+    splits = {label.path: label.split for label in labels}
+    near = [label for label in labels if label.near_duplicate_of]
+    return {
+        "found": len(kept) + len(refused),
+        "kept": len(kept),
+        "rejected": len(refused),
+        "kept_by_dataset": dict(sorted(Counter(label.dataset for label in labels).items())),
+        "kept_by_split": dict(sorted(Counter(label.split for label in labels).items())),
+        "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
+        "doubtful": dict(sorted(Counter(label.doubt for label in labels if label.doubt).items())),
+        "near_duplicates_kept": len(near),
+        "near_duplicates_across_splits": sum(splits[n.near_duplicate_of] != n.split for n in near),
+    }
+
+
+def clean() -> None:
     """Run the stage."""
     p = params.load()
     with new_directory(OUT) as out:
-        kept, refused = clean_folder(SOURCE, out, p.clean, lambda paths: tqdm(paths, desc="clean", unit="image"))
+        kept, refused, labels = clean_folder(SOURCE, out, p.clean, p.split)
         for row in refused:
-            print(f"rejected {SOURCE / row.path}: {row.reason}")
+            print(f"rejected {SOURCE / row.path}: {row.reason}{f' of {row.of}' if row.of else ''}")
         if not kept:
             raise UserError(
                 f"no usable image in {SOURCE}: {len(refused)} rejected; check fetch_unsplash.source and "
                 "ingest_gopro.source in params.yaml"
             )
+        for label in labels:
+            if label.doubt:
+                print(f"doubtful {label.path}: {label.doubt} (blurriness {label.blurriness})")
         write_table(out / "manifest.csv", Kept, kept)
         write_table(out / "rejected.csv", Refused, refused)
-    datasets = sorted({Path(row.path).parts[0] for row in [*kept, *refused]})
-    write_json(
-        METRICS,
-        {
-            "found": len(kept) + len(refused),
-            "kept": len(kept),
-            "rejected": len(refused),
-            "kept_by_dataset": {d: sum(row.path.startswith(f"{d}/") for row in kept) for d in datasets},
-            "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
-        },
-    )
+        write_table(out / "labels.csv", Label, labels)
+    write_json(METRICS, counts(kept, refused, labels))
+
+
+def verify() -> None:
+    """Name each file of data/clean that is not as its manifest says."""
+    manifest = OUT / "manifest.csv"
+    if not manifest.exists():
+        raise UserError(f"{manifest} is not there: run `dvc repro clean`, or `dvc pull data/clean`")
+    with open(manifest, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    faults = check_manifest(OUT, rows)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise UserError(f"{len(faults)} of {len(rows)} files differ: get them back with `dvc checkout data/clean`")
+    print(f"all {len(rows)} files are as {manifest} says")
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Clean, or verify."""
+    parser = argparse.ArgumentParser(prog="python -m stages.clean", description=__doc__)
+    parser.add_argument("--verify", action="store_true", help="compare data/clean with its checksums, change nothing")
+    (verify if parser.parse_args(arguments).verify else clean)()
 
 
 if __name__ == "__main__":
     with reported("clean"):
-        main()
+        main(sys.argv[1:])

@@ -1,22 +1,27 @@
 """Hostile and unusual files: each ends as a clean PNG or with its reason."""
 
 import csv
+import hashlib
 import io
 import json
+import shutil
 import struct
 import zlib
 
 import numpy as np
 import pytest
+import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
+from scipy import ndimage
 
 import stages.clean
-from deblurgan.cleaning import clean_folder
+from deblurgan.cleaning.folder import clean_folder
+from deblurgan.cleaning.hygiene import Rejected, load_photo
+from deblurgan.cleaning.sharpness import blurriness, preview
 from deblurgan.errors import UserError
-from deblurgan.hygiene import Rejected, load_photo
-from deblurgan.params import Clean
+from deblurgan.params import Clean, Split
 
 LIMITS = {"min_side": 32, "max_pixels": 10_000}
 
@@ -52,14 +57,15 @@ def test_what_is_right_already_is_untouched():
     np.testing.assert_array_equal(np.asarray(image), gradient())
 
 
+def chunk(name: bytes, body: bytes) -> bytes:
+    """A piece of a PNG."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
 def sixteen_bit_rgb_png() -> bytes:
     """Pillow writes none: the format's own structure, by hand."""
     values = gradient().astype(">u2") * 257
     raw = b"".join(b"\0" + row.tobytes() for row in values)
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     header = struct.pack(">IIBBBBB", 50, 40, 16, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
@@ -150,6 +156,88 @@ def test_a_tiff_without_its_size_is_refused():
     assert reason(bytes(whole[:140])) in {"not an image", "truncated"}
 
 
+SIZES = st.sampled_from([0, 1, 31, 32, 50, 101, 65_535, 2**20, 2**31 - 1, 2**31, 2**32 - 1])
+
+
+def png_header(data) -> bytes:
+    fields = [data.draw(SIZES), data.draw(SIZES), *(data.draw(st.integers(0, 255)) for _ in range(5))]
+    body = data.draw(st.binary(max_size=200))
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", *fields)), chunk(b"IDAT", zlib.compress(body)),
+         chunk(b"IEND", b"")]
+    )  # fmt: skip
+
+
+def bmp_header(data) -> bytes:
+    width, height = (min(data.draw(SIZES), 2**31 - 1) * data.draw(st.sampled_from([1, -1])) for _ in range(2))
+    bits, compression = data.draw(st.sampled_from([0, 1, 4, 8, 16, 24, 32, 64])), data.draw(st.integers(0, 6))
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, data.draw(SIZES), 0)
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, data.draw(SIZES)) + header + data.draw(st.binary(max_size=200))
+
+
+def tiff_header(data) -> bytes:
+    tags = data.draw(
+        st.lists(st.sampled_from([256, 257, 258, 259, 262, 273, 277, 278, 279, 320, 338, 339]), max_size=12)
+    )
+    kinds, counts = st.integers(0, 13), st.sampled_from([0, 1, 3, 2**16, 2**32 - 1])
+    entries = [struct.pack("<HHII", tag, data.draw(kinds), data.draw(counts), data.draw(SIZES)) for tag in tags]
+    return struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(entries) + data.draw(st.binary(max_size=100))
+
+
+def jpeg_header(data) -> bytes:
+    height, width = (data.draw(st.integers(0, 65_535)) for _ in range(2))
+    parts = data.draw(st.integers(0, 5))
+    frame = (
+        struct.pack(">BHHB", data.draw(st.sampled_from([8, 12, 16])), height, width, parts) + b"\x01\x11\x00" * parts
+    )
+    marker = data.draw(st.sampled_from([0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xE1, 0xE2]))
+    return (
+        b"\xff\xd8\xff"
+        + bytes([marker])
+        + struct.pack(">H", 2 + len(frame))
+        + frame
+        + data.draw(st.binary(max_size=200))
+    )
+
+
+def webp_header(data) -> bytes:
+    kind = data.draw(st.sampled_from([b"VP8 ", b"VP8L", b"VP8X", b"ANIM"]))
+    body = data.draw(st.binary(max_size=100))
+    return b"RIFF" + struct.pack("<I", data.draw(SIZES)) + b"WEBP" + kind + struct.pack("<I", len(body)) + body
+
+
+@settings(max_examples=300)
+@given(st.data(), st.sampled_from([png_header, bmp_header, tiff_header, jpeg_header, webp_header]))
+def test_any_header_is_a_reason_or_an_image(data, header):
+    check_damaged(header(data))
+
+
+def test_a_bomb_is_refused_before_it_is_decoded():
+    """What says that it is 3.6 gigapixels large is told by its header."""
+    for side, limit in ((60_000, 100_000_000), (12_000, 100_000_000)):
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        bomb = (
+            b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", header)
+            + chunk(b"IDAT", zlib.compress(bytes(1000)))
+            + chunk(b"IEND", b"")
+        )
+        with pytest.raises(Rejected, match="too large"):
+            load_photo(bomb, min_side=32, max_pixels=limit)
+
+
+def test_other_formats_and_documents_are_no_images():
+    heic = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(100)
+    for data in (
+        heic,
+        b"%PDF-1.7\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"PK\x03\x04" + bytes(50),
+        bytes(1000),
+    ):
+        assert reason(data) == "not an image"
+
+
 def check_damaged(damaged: bytes):
     try:
         image, _ = load_photo(damaged, **LIMITS)
@@ -165,54 +253,249 @@ def lay(root, files: dict[str, bytes]):
         (root / name).write_bytes(data)
 
 
-FILES = {
+def textured(name: str, size=(40, 50)) -> Image.Image:
+    """A photo that looks like no other one."""
+    rng = np.random.default_rng(list(name.encode()))
+    return Image.fromarray(rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)).resize(
+        size[::-1], Image.Resampling.NEAREST
+    )
+
+
+def png(name: str, size=(40, 50)) -> bytes:
+    return encoded(textured(name, size))
+
+
+ODD = {
     "unsplash/photos.csv": b"id\n",
-    "unsplash/sharp/good.png": photo(),
-    "unsplash/sharp/good.jpg": photo(kind="JPEG"),
+    "unsplash/sharp/good.png": png("good"),
+    "unsplash/sharp/good.jpg": png("another"),
     "unsplash/sharp/broken.jpg": b"no photo",
-    "unsplash/blurred/alone.jpg": photo(kind="JPEG"),
-    "gopro/train/S/blur/1.png": photo(),
-    "gopro/train/S/sharp/1.png": photo(),
-    "gopro/train/S/blur/2.png": photo(),
-    "gopro/train/S/sharp/3.png": photo(),
-    "gopro/train/S/blur/4.png": photo(),
-    "gopro/train/S/sharp/4.png": b"broken",
-    "gopro/test/S/blur/5.png": photo(),
-    "gopro/test/S/sharp/5.png": encoded(Image.fromarray(gradient(40, 49))),
+    "unsplash/blurred/alone.jpg": encoded(textured("alone"), "JPEG"),
+    "unsplash/elsewhere/x.png": png("x"),
+    "pairs/gopro/train/S/blur/1.png": png("1b"),
+    "pairs/gopro/train/S/sharp/1.png": png("1s"),
+    "pairs/gopro/train/S/blur/2.png": png("2b"),
+    "pairs/gopro/train/S/sharp/3.png": png("3s"),
+    "pairs/gopro/train/S/blur/4.png": png("4b"),
+    "pairs/gopro/train/S/sharp/4.png": b"broken",
+    "pairs/gopro/test/S/blur/5.png": png("5b"),
+    "pairs/gopro/test/S/sharp/5.png": png("5s", (40, 49)),
+    "pairs/gopro/train/S/frames/6.png": png("6"),
 }
+SETTINGS = Clean(**LIMITS, near_duplicate=8, denoise="none", equalize=False, posterize=None)
+SPLIT = Split(val_fraction=0, test_fraction=0, val_scenes=[])
+
+
+def cleaned(tmp_path, files: dict[str, bytes], settings=SETTINGS):
+    """Kept paths, reasons of the refused, and labels."""
+    for folder in ("source", "clean"):
+        shutil.rmtree(tmp_path / folder, ignore_errors=True)
+        (tmp_path / folder).mkdir()
+    lay(tmp_path / "source", {**files, "left over/from before.png": png("old")})
+    kept, refused, labels = clean_folder(tmp_path / "source", tmp_path / "clean", settings, SPLIT)
+    found = [row.source for row in kept] + [row.path for row in refused]
+    assert sorted(found) == sorted(name for name in files if not name.endswith("photos.csv"))
+    written = {p.relative_to(tmp_path / "clean").as_posix(): p for p in (tmp_path / "clean").rglob("*") if p.is_file()}
+    assert sorted(written) == [row.path for row in kept] == [label.path for label in labels]
+    for row in kept:
+        data = written[row.path].read_bytes()
+        assert (row.sha256, row.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+        with Image.open(written[row.path]) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (row.width, row.height))
+    return (
+        [row.path for row in kept],
+        {row.path: row.reason for row in refused},
+        {label.path: label for label in labels},
+    )
 
 
 def test_every_file_is_accounted_for_once(tmp_path):
-    lay(tmp_path / "source", FILES)
-    (tmp_path / "clean").mkdir()
-    kept, refused = clean_folder(tmp_path / "source", tmp_path / "clean", Clean(**LIMITS))
-    assert sorted([row.source for row in kept] + [row.path for row in refused]) == sorted(
-        set(FILES) - {"unsplash/photos.csv"}
-    )
-    assert {row.path: row.reason for row in refused} == {
+    _, refused, _ = cleaned(tmp_path, ODD)
+    assert refused == {
         "unsplash/sharp/good.png": "another file has the same name",
         "unsplash/sharp/broken.jpg": "not an image",
-        "gopro/train/S/blur/2.png": "missing partner",
-        "gopro/train/S/sharp/3.png": "missing partner",
-        "gopro/train/S/blur/4.png": "missing partner",
-        "gopro/train/S/sharp/4.png": "not an image",
-        "gopro/test/S/blur/5.png": "partner of another size",
-        "gopro/test/S/sharp/5.png": "partner of another size",
+        "unsplash/elsewhere/x.png": "not where a photo belongs",
+        "pairs/gopro/train/S/blur/2.png": "missing partner",
+        "pairs/gopro/train/S/sharp/3.png": "missing partner",
+        "pairs/gopro/train/S/blur/4.png": "missing partner",
+        "pairs/gopro/train/S/sharp/4.png": "not an image",
+        "pairs/gopro/test/S/blur/5.png": "partner of another size",
+        "pairs/gopro/test/S/sharp/5.png": "partner of another size",
     }
-    written = sorted(p.relative_to(tmp_path / "clean").as_posix() for p in (tmp_path / "clean").rglob("*.*"))
-    assert written == [row.path for row in kept]
-    assert (tmp_path / "clean/gopro/train/S/blur/1.png").read_bytes() == photo()
+    passed = tmp_path / "clean/pairs/gopro/train/S/blur/1.png"
+    assert passed.read_bytes() == png("1b")
+    assert passed.stat().st_nlink == 2  # not even copied
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_any_mixture_is_accounted_for(tmp_path_factory, data):
+    """kept + rejected = found, whatever lies where."""
+    images = [png("a"), png("b"), png("b", (40, 60)), photo(kind="JPEG"), b"no image", png("a")[:99], b""]
+    places = st.sampled_from(["unsplash/sharp", "unsplash/blurred", "pairs/g/train/A/blur", "pairs/g/train/A/sharp",
+                              "pairs/g/unsplit/B/frames", "pairs", "unsplash", "pairs/deep/down"])  # fmt: skip
+    names = st.builds("{}/{}.{}".format, places, st.integers(0, 2), st.sampled_from(["png", "jpg", "txt"]))
+    cleaned(tmp_path_factory.mktemp("mix"), data.draw(st.dictionaries(names, st.sampled_from(images), max_size=10)))
+
+
+def blurred(image: Image.Image, sigma=2) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(sigma))
+
+
+def test_a_photo_that_is_there_twice_is_refused(tmp_path):
+    base = Image.fromarray(skimage.data.chelsea()[:96, :96])
+    files = {
+        "unsplash/sharp/a.png": encoded(base),
+        "unsplash/sharp/same-pixels.webp": encoded(base, "WEBP", lossless=True),
+        "unsplash/sharp/nearly.jpg": encoded(base, "JPEG", quality=40),
+        "unsplash/sharp/other.png": encoded(Image.fromarray(skimage.data.coffee()[:96, :96])),
+        "unsplash/blurred/its-blur.png": encoded(blurred(base)),
+    }
+    kept, refused, _ = cleaned(tmp_path, files)
+    assert refused == {
+        "unsplash/sharp/same-pixels.webp": "exact duplicate",
+        "unsplash/sharp/nearly.jpg": "near duplicate",
+    }
+    assert "unsplash/blurred/its-blur.png" in kept  # never compared across a pair
+    _, refused, _ = cleaned(tmp_path, files, SETTINGS.model_copy(update={"near_duplicate": None}))
+    assert refused == {"unsplash/sharp/same-pixels.webp": "exact duplicate"}
+
+
+def test_the_first_of_many_alike_is_kept(tmp_path):
+    """Also when a chain of small steps leads from one to the other."""
+    base = skimage.data.chelsea()[:96, :96]
+    files = {f"unsplash/sharp/{i}.png": encoded(Image.fromarray(np.roll(base, i, axis=1))) for i in range(12)}
+    kept, refused, _ = cleaned(tmp_path, files)
+    assert kept[0] == "unsplash/sharp/0.png"
+    assert 1 < len(kept) < 12
+    assert set(refused.values()) == {"near duplicate"}
+
+
+def test_in_pairs_likeness_is_named_and_only_equal_pairs_are_refused(tmp_path):
+    base = Image.fromarray(skimage.data.chelsea()[:96, :96])
+    files = {}
+    for scene, frame, quality in (("train/A", 1, 95), ("train/A", 2, 60), ("train/B", 9, 50), ("test/T", 5, 95)):
+        sharp = Image.open(io.BytesIO(encoded(base, "JPEG", quality=quality)))
+        files[f"pairs/g/{scene}/sharp/{frame}.png"] = encoded(sharp)
+        files[f"pairs/g/{scene}/blur/{frame}.png"] = encoded(blurred(base, 3))
+    kept, refused, labels = cleaned(tmp_path, files)
+    assert refused == {f"pairs/g/train/A/{kind}/1.png": "exact duplicate" for kind in ("blur", "sharp")}
+    near = {name: label.near_duplicate_of for name, label in labels.items() if label.near_duplicate_of}
+    assert near == {
+        "pairs/g/test/T/sharp/5.png": "pairs/g/train/A/sharp/2.png",
+        "pairs/g/train/A/sharp/2.png": "pairs/g/test/T/sharp/5.png",
+        "pairs/g/train/B/sharp/9.png": "pairs/g/test/T/sharp/5.png",  # rather than A's, which is nearer but trains too
+    }
+    assert len(kept) == 6
+    shown = stages.clean.counts([], [], list(labels.values()))
+    assert (shown["near_duplicates_kept"], shown["near_duplicates_across_splits"]) == (3, 3)
+
+
+def test_labels_say_what_an_image_is_and_what_speaks_against_it(tmp_path):
+    sharp = Image.fromarray(skimage.data.coffee()[100:300, 100:400])
+    strong = blurred(sharp, 5)
+    turned = sharp.transpose(Image.Transpose.ROTATE_180)
+    files = {
+        "unsplash/sharp/s.png": encoded(sharp.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        "unsplash/sharp/soft.png": encoded(strong),
+        "unsplash/blurred/crisp.png": encoded(Image.fromarray(skimage.data.grass()[:200, :300]).convert("RGB")),
+        "pairs/mine/train/A/blur/1.png": encoded(strong),
+        "pairs/mine/train/A/sharp/1.png": encoded(sharp),
+        "pairs/mine/train/A/blur/2.png": encoded(turned),
+        "pairs/mine/train/A/sharp/2.png": encoded(blurred(turned)),
+    }
+    _, _, labels = cleaned(tmp_path, files, SETTINGS.model_copy(update={"max_pixels": 10**6}))
+    assert {name: label.doubt for name, label in labels.items() if label.doubt} == {
+        "unsplash/sharp/soft.png": "looks blurred",
+        "unsplash/blurred/crisp.png": "looks sharp",
+        "pairs/mine/train/A/blur/2.png": "no blurrier than its sharp partner",
+    }
+    label = labels["pairs/mine/train/A/blur/1.png"]
+    assert (label.dataset, label.split, label.scene, label.kind) == ("mine", "train", "A", "blur")
+    assert label.blurriness > labels["pairs/mine/train/A/sharp/1.png"].blurriness
+
+
+def test_blurriness_grows_with_blur_and_never_fails():
+    photo = Image.fromarray(skimage.data.coffee()).convert("L")
+    values = [blurriness(preview(blurred(photo, sigma))) for sigma in (0, 2, 4, 8)]
+    assert values == sorted(values)
+    assert 0 < values[0] < 0.45 < values[-1] < 1
+    for size in ((1, 1), (2, 700), (16, 16), (3000, 17)):
+        assert 0 <= blurriness(preview(Image.new("RGB", size, (7, 7, 7)))) <= 1
+
+
+def test_filters_are_off_by_default_and_do_what_they_say(tmp_path):
+    base = Image.fromarray(skimage.data.chelsea()[:64, :80])
+
+    def pixels_with(**changes) -> np.ndarray:
+        cleaned(tmp_path, {"unsplash/sharp/a.png": encoded(base)}, SETTINGS.model_copy(update=changes))
+        return np.asarray(Image.open(tmp_path / "clean/unsplash/sharp/a.png"))
+
+    np.testing.assert_array_equal(pixels_with(), np.asarray(base))
+    np.testing.assert_array_equal(
+        pixels_with(denoise="median")[1:-1, 1:-1], ndimage.median_filter(np.asarray(base), (3, 3, 1))[1:-1, 1:-1]
+    )
+    soft = ndimage.gaussian_filter(np.asarray(base).astype(float), (1, 1, 0), mode="nearest")
+    assert np.abs(pixels_with(denoise="gaussian") - soft).mean() < 1
+    np.testing.assert_array_equal(pixels_with(posterize=3), np.asarray(base) & 0b11100000)
+    flat = pixels_with(equalize=True)
+    for channel in range(3):
+        middle = np.median(flat[..., channel])
+        assert 120 <= middle <= 136
+        order = np.argsort(np.asarray(base)[..., channel].ravel(), kind="stable")
+        assert (np.diff(flat[..., channel].ravel()[order].astype(int)) >= 0).all()
+
+
+def test_both_halves_of_a_pair_are_equalized_by_one_curve(tmp_path):
+    dark = Image.fromarray(skimage.data.chelsea()[:64, :80] // 3)
+    other = Image.fromarray(np.asarray(blurred(dark, 1)))
+    files = {"pairs/g/train/A/sharp/1.png": encoded(dark), "pairs/g/train/A/blur/1.jpg": encoded(other, "PNG")}
+    cleaned(tmp_path, files, SETTINGS.model_copy(update={"equalize": True}))
+    before, after = {}, {}
+    for kind, image in (("sharp", dark), ("blur", other)):
+        before[kind] = np.asarray(image)
+        after[kind] = np.asarray(Image.open(tmp_path / f"clean/pairs/g/train/A/{kind}/1.png"))
+    for channel in range(3):
+        curve = {}
+        for kind in ("blur", "sharp"):
+            for old, new in zip(before[kind][..., channel].ravel(), after[kind][..., channel].ravel(), strict=True):
+                assert curve.setdefault(old, new) == new
+    assert after["blur"].std() > 2 * before["blur"].std()
 
 
 def test_the_stage_reports_and_counts(workspace, capsys):
-    lay(workspace / "data/source", FILES)
+    lay(workspace / "data/source", ODD)
     stages.clean.main()
     with open(workspace / "data/clean/rejected.csv", encoding="utf-8") as stream:
         rejected = list(csv.DictReader(stream))
     counts = json.loads((workspace / "metrics/clean.json").read_text())
-    assert counts["found"] == counts["kept"] + counts["rejected"] == len(FILES) - 1
-    assert counts["rejected"] == len(rejected) == sum(counts["rejected_by_reason"].values()) == 8
+    assert counts["found"] == counts["kept"] + counts["rejected"] == len(ODD) - 1
+    assert counts["rejected"] == len(rejected) == sum(counts["rejected_by_reason"].values()) == 9
+    assert counts["kept"] == sum(counts["kept_by_dataset"].values()) == sum(counts["kept_by_split"].values()) == 5
     assert "rejected data/source/unsplash/sharp/broken.jpg: not an image" in capsys.readouterr().out
+
+
+def test_verifying_names_each_file_that_is_not_as_recorded(workspace, capsys):
+    lay(workspace / "data/source", ODD)
+    stages.clean.main()
+    stages.clean.main(["--verify"])
+    assert "all 5 files are as data/clean/manifest.csv says" in capsys.readouterr().out
+    clean = workspace / "data/clean"
+    for name, data in (("unsplash/sharp/good.png", b"tampered"), ("unsplash/sharp/new.png", b"new")):
+        (clean / name).unlink(missing_ok=True)
+        (clean / name).write_bytes(data)
+    (clean / "unsplash/blurred/alone.png").unlink()
+    with pytest.raises(UserError, match=r"3 of 5 files differ: get them back with `dvc checkout data/clean`"):
+        stages.clean.main(["--verify"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "data/clean/unsplash/blurred/alone.png: No such file or directory",
+        "data/clean/unsplash/sharp/good.png: changed: its checksum is not the manifest's",
+        "data/clean/unsplash/sharp/new.png: not in the manifest",
+    ]
+    shutil.rmtree(clean)
+    with pytest.raises(UserError, match=r"manifest\.csv is not there: run `dvc repro clean`"):
+        stages.clean.main(["--verify"])
 
 
 def test_an_empty_source_is_one_line_and_publishes_nothing(workspace):

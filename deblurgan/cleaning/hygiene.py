@@ -2,14 +2,12 @@
 
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from deblurgan.images import write_png
-
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+Image.MAX_IMAGE_PIXELS = None  # `max_pixels` decides, before anything is decoded
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -107,12 +105,3 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
         return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB") or image
     except (OSError, ImageCms.PyCMSError, ValueError):
         return image
-
-
-def write_clean(data: bytes, image: Image.Image, untouched: bool, path: Path) -> None:
-    """Write a decoded photo as PNG; a file that is right already is passed through byte for byte."""
-    if untouched:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    else:
-        write_png(path, np.asarray(image))
