@@ -1,36 +1,44 @@
-"""Give sharp photos without a blurred partner random motion blur: data/synthetic."""
+"""Make pairs in data/synthetic: sharp photos with random motion blur, and averaged frames of high-speed video."""
 
-import shutil
+import csv
+from dataclasses import asdict, fields
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from deblurgan import params
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.errors import reported
 from deblurgan.files import new_directory
-from deblurgan.images import read_rgb, write_png
-from deblurgan.pairs import files_below, seed_for, split_of_photo
+from deblurgan.images import write_png
+from deblurgan.scale import each
+from deblurgan.synthesis import Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
 
-PHOTOS = Path("data/clean/unsplash/sharp")
+CLEAN = Path("data/clean")
 OUT = Path("data/synthetic")
+KERNELS = Path("metrics/synthesize/kernels.png")
+SHOWN = 64
+
+
+def draw_kernels(photos: list[PhotoJob]) -> None:
+    """Draw the first blur kernels of each photo, as many as a sheet holds."""
+    pairs = sorted((i, job.photo.stem, job) for job in photos for i in job.numbers)[:SHOWN]
+    blurs = (blur_of(photo, i, job.settings, job.seed)[0] for i, photo, job in pairs)
+    write_png(KERNELS, kernel_sheet([blur.kernel for blur in blurs]))
 
 
 def main() -> None:
     """Run the stage."""
     p = params.load()
-    s = p.synthesize
     with new_directory(OUT) as out:
-        for path in tqdm(files_below(PHOTOS), desc="synthesize", unit="photo"):
-            sharp = read_rgb(path)
-            scene = out / split_of_photo(path.stem, p.split) / path.stem
-            for i in range(s.pairs_per_photo):
-                rng = np.random.default_rng(seed_for(p.seed, "synthesize", path.stem, str(i)))
-                blur = random_blur(sharp, rng, length=s.length, shake=s.shake, exposure=s.exposure, noise=s.noise)
-                write_png(scene / "blur" / f"{i:04d}.png", blur)
-                (scene / "sharp").mkdir(exist_ok=True)
-                shutil.copyfile(path, scene / "sharp" / f"{i:04d}.png")  # clean images are PNGs already
+        photos = photo_jobs(CLEAN, out, p.synthesize, p.split, p.seed)
+        videos, left_out = frames_jobs(CLEAN, out, p.synthesize, p.split)
+        for line in left_out:
+            print(f"synthesize: {line}")
+        with open(out / "pairs.csv", "w", newline="", encoding="utf-8") as stream:
+            table = csv.DictWriter(stream, [field.name for field in fields(Made)], lineterminator="\n")
+            table.writeheader()
+            for rows in each(make_pairs, [*photos, *videos], label="synthesize", unit="pair", size=count_pairs):
+                table.writerows(asdict(row) for row in rows)
+    draw_kernels(photos)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ import pytest
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, signal, stats
 
 from deblurgan.blur.camera import average_frames, camera_path, film, fold, smooth_noise
-from deblurgan.blur.trajectory import blur_image, kernel_from_path, random_blur, random_trajectory
+from deblurgan.blur.convolution import TILE, add_noise, blur_image
+from deblurgan.blur.trajectory import kernel_from_path, random_blur, random_trajectory
 from deblurgan.images import GAMMA
 
 seeds = st.integers(0, 2**32 - 1)
@@ -59,43 +60,90 @@ def test_the_kernel_of_a_straight_line_is_known():
 
 def test_no_motion_changes_nothing():
     image = photo()
-    np.testing.assert_array_equal(np.rint(blur_image(image, np.ones((1, 1))) * 255), image)
+    np.testing.assert_array_equal(add_noise(blur_image(image, np.ones((1, 1))), np.random.default_rng(0), 0), image)
 
 
-def test_blur_is_a_mirrored_convolution_of_light():
-    image, kernel = photo(), kernel_from_path(random_trajectory(np.random.default_rng(3), 15, 0.01))
+@pytest.mark.parametrize(
+    ("size", "length"), [((40, 50), 15), ((TILE[0] + 30, TILE[1] + 40), 40), ((3, 5), 60), ((1, 1), 9), ((50, 40), 600)]
+)
+def test_blur_is_a_mirrored_convolution_of_light(size, length):
+    """For frames of one tile and of several, and for kernels larger than the frame."""
+    image, kernel = photo(*size), kernel_from_path(random_trajectory(np.random.default_rng(3), length, 0.003))
     light = (image / 255) ** GAMMA
-    expected = np.stack([ndimage.convolve(light[..., c], kernel, mode="reflect") for c in range(3)], axis=-1)
-    np.testing.assert_allclose(blur_image(image, kernel), expected ** (1 / GAMMA), atol=1e-3)
+    edge = len(kernel) // 2
+    mirrored = np.pad(light, ((edge, edge), (edge, edge), (0, 0)), mode="symmetric")
+    expected = signal.convolve(mirrored, kernel[..., None], mode="valid", method="fft")
+    if min(image.shape[:2]) > len(kernel):
+        other = np.stack([ndimage.convolve(light[..., c], kernel, mode="reflect") for c in range(3)], axis=-1)
+        np.testing.assert_allclose(expected, other, atol=1e-9)
+    expected = np.clip(expected, 0, 1)
+    np.testing.assert_allclose(blur_image(image, kernel), 255 * expected ** (1 / GAMMA), atol=0.01)
 
 
 @settings(max_examples=10)
 @given(st.integers(0, 255), seeds)
 def test_a_grey_photo_stays_as_it_is(level, seed):
     image = np.full((20, 30, 3), level, np.uint8)
-    blurred = random_blur(image, np.random.default_rng(seed), length=(30, 60), shake=SHAKES, exposure=(1,), noise=0)
+    rng = np.random.default_rng(seed)
+    blurred = add_noise(
+        blur_image(image, random_blur(rng, length=(30, 60), shake=SHAKES, exposure=(1,)).kernel), rng, 0
+    )
     np.testing.assert_allclose(blurred, image, atol=1)  # brightness is kept, borders do not darken
 
 
 def test_noise_has_the_given_strength():
-    image = np.full((100, 100, 3), 128, np.uint8)
-    noisy = random_blur(image, np.random.default_rng(0), length=(5, 5), shake=SHAKES, exposure=(1,), noise=4)
-    assert noisy.std() == pytest.approx(4, rel=0.05)
+    levels = np.full((300, 300, 3), 128, np.float32)
+    for deviation in (1, 4, 20):
+        noise = add_noise(levels, np.random.default_rng(0), deviation).astype(float) - 128
+        assert noise.std() == pytest.approx(np.hypot(deviation, 1 / np.sqrt(12)), rel=0.01)  # and that of rounding
+        assert noise.mean() == pytest.approx(0, abs=0.02 * deviation)
+        assert stats.kurtosis(noise.ravel()) == pytest.approx(0, abs=0.1)
+        assert abs(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1]) < 0.01
+    assert add_noise(levels * 0, np.random.default_rng(0), 50).min() == 0
 
 
 def test_the_same_seed_gives_the_same_blur():
-    arguments = {"length": (10, 20), "shake": SHAKES, "exposure": (0.5, 1), "noise": 1}
-    one, two, other = (random_blur(photo(), np.random.default_rng(seed), **arguments) for seed in (1, 1, 2))
+    one, two, other = (blurred_photo(seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
+
+
+# Bounding box of the open path in pixels, 5, 50 and 95 %, of trajectories of 60 pixels: an independent
+# reimplementation of the published generator, 60 draws each.
+EXTENTS = {0.01: (8, 13, 24), 0.005: (12, 17, 32), 0.003: (15, 27, 37)}
+
+
+@pytest.mark.parametrize("shake", EXTENTS)
+def test_trajectories_are_as_large_as_published_ones(shake):
+    rng = np.random.default_rng(0)
+    paths = [random_trajectory(rng, 60, shake) for _ in range(400)]
+    boxes = [max(np.ptp(path.real), np.ptp(path.imag)) for path in paths]
+    found = np.percentile(boxes, [5, 50, 95])
+    np.testing.assert_allclose(found, EXTENTS[shake], rtol=0.3, atol=2)
+    kernels = [len(kernel_from_path(path)) for path in paths[:50]]
+    assert np.median(kernels) >= np.median(boxes[:50])  # about the centroid, so at least as wide
+    assert max(kernels) < 64
+
+
+def test_a_shorter_exposure_is_a_part_of_the_path():
+    arguments = {"length": (40, 40), "shake": (0.005,)}
+    whole = random_blur(np.random.default_rng(5), exposure=(1.0,), **arguments)
+    part = random_blur(np.random.default_rng(5), exposure=(0.1,), **arguments)
+    assert len(part.kernel) < len(whole.kernel)
+    assert (part.length, part.shake, part.exposure) == (40, 0.005, 0.1)
+
+
+def blurred_photo(seed, height=40, width=50):
+    rng = np.random.default_rng(seed)
+    blur = random_blur(rng, length=(20, 40), shake=SHAKES, exposure=(0.5, 1))
+    return add_noise(blur_image(photo(height, width), blur.kernel), rng, 1)
 
 
 def test_other_processors_give_the_same_blur():
     """The same bytes with NumPy's vector instructions switched off."""
     code = (
-        "import hashlib, numpy as np; from test_blur import photo, random_blur; rng = np.random.default_rng(1);"
-        "b = random_blur(photo(90, 120), rng, length=(20, 40), shake=(.005,), exposure=(1,), noise=1);"
-        "print(hashlib.sha256(b.tobytes()).hexdigest())"
+        "import hashlib; from test_blur import blurred_photo;"
+        "print(hashlib.sha256(blurred_photo(1, 250, 420).tobytes()).hexdigest())"
     )
     umath = np._core._multiarray_umath
     able = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]

@@ -4,12 +4,12 @@ The GoPro data set (Nah, Kim and Lee, CVPR 2017, section 3) averages 7 to 13 con
 240 fps video and calls the middle frame sharp. Here the video is made by moving a window over one photo.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy import ndimage
 
-from deblurgan.images import from_linear, quantize, to_linear
+from deblurgan.images import LINEAR_OF_BYTE, from_linear, quantize, to_linear
 
 SMOOTHNESS = 20
 """Frames over which motion stays alike: a twelfth of a second, about the period of a hand's tremor."""
@@ -115,3 +115,36 @@ def average_frames(frames: list[np.ndarray], *, linear: bool) -> tuple[np.ndarra
     stack = np.stack(frames)
     blur = from_linear(to_linear(stack).mean(axis=0)) if linear else stack.mean(axis=0)
     return quantize(blur), quantize(frames[len(frames) // 2])
+
+
+def average_photos(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
+    """Average frames of a real video as the GoPro data set does.
+
+    Parameters
+    ----------
+    frames
+        `uint8` of shape (H, W, 3), one at a time: memory does not grow with their number.
+    linear
+        As for `average_frames`.
+
+    Returns
+    -------
+    numpy.ndarray
+        `uint8` of shape (H, W, 3).
+
+    Raises
+    ------
+    ValueError
+        The frames have different sizes, or there are none.
+    """
+    values = LINEAR_OF_BYTE if linear else np.arange(256) / 255
+    total: np.ndarray | None = None
+    count = 0
+    for frame in frames:
+        if total is not None and total.shape != frame.shape:
+            raise ValueError(f"frames of one size can be averaged; got {total.shape} and {frame.shape}")
+        total = values[frame] if total is None else total + values[frame]
+        count += 1
+    if total is None:
+        raise ValueError("no frames to average")
+    return quantize(from_linear(total / count) if linear else total / count)

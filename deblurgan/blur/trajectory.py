@@ -7,11 +7,9 @@ that brightness stays; light is mixed linearly; borders are mirrored instead of 
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import oaconvolve
-
-from deblurgan.images import LINEAR_OF_BYTE, from_linear, quantize
 
 STEPS = 2000
 """Positions in a trajectory."""
@@ -85,42 +83,26 @@ def kernel_from_path(path: np.ndarray) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def blur_image(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolve a photo with a kernel in linear light, mirroring it at the borders.
+@dataclass(frozen=True)
+class Blur:
+    """A drawn motion blur: its kernel (see `kernel_from_path`) and what it was drawn as.
 
-    Parameters
-    ----------
-    image
-        `uint8` of shape (H, W, 3).
-    kernel
-        Shape (K, K), K odd, sum 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (H, W, 3), stored (not linear) values in [0, 1], not yet quantized.
+    `length` is that of the whole trajectory in pixels, `exposure` the part of it with an open shutter.
     """
-    radius = len(kernel) // 2
-    padded = np.pad(LINEAR_OF_BYTE[image], ((radius, radius), (radius, radius), (0, 0)), mode="symmetric")
-    light = oaconvolve(padded, kernel[:, :, None], mode="valid", axes=(0, 1))  # float32 would differ between processors
-    return from_linear(light)
+
+    kernel: np.ndarray
+    length: float
+    shake: float
+    exposure: float
 
 
 def random_blur(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    length: tuple[float, float],
-    shake: tuple[float, ...],
-    exposure: tuple[float, ...],
-    noise: float,
-) -> np.ndarray:
-    """Blur a photo as a shaking camera would have taken it.
+    rng: np.random.Generator, *, length: tuple[float, float], shake: tuple[float, ...], exposure: tuple[float, ...]
+) -> Blur:
+    """Draw the motion blur of a shaking camera.
 
     Parameters
     ----------
-    image
-        `uint8` of shape (H, W, 3).
     rng
         Source of randomness.
     length
@@ -129,15 +111,14 @@ def random_blur(
         Shake scales to choose from (see `random_trajectory`).
     exposure
         Fractions of the trajectory, in (0, 1], during which the shutter is open; one is chosen.
-    noise
-        Standard deviation of Gaussian sensor noise in grey levels (0 to 255), added after the blur.
 
     Returns
     -------
-    numpy.ndarray
-        `uint8` of shape (H, W, 3).
+    Blur
+        The kernel, and what was drawn.
     """
-    path = random_trajectory(rng, rng.uniform(*length), float(rng.choice(shake)))
-    opened = path[: max(2, round(float(rng.choice(exposure)) * len(path)))]
-    blurred = blur_image(image, kernel_from_path(opened))
-    return quantize(blurred + rng.standard_normal(image.shape, dtype=np.float32) * (noise / 255))
+    drawn_length, drawn_shake = rng.uniform(*length), float(rng.choice(shake))
+    path = random_trajectory(rng, drawn_length, drawn_shake)
+    drawn_exposure = float(rng.choice(exposure))
+    opened = path[: max(2, round(drawn_exposure * len(path)))]
+    return Blur(kernel_from_path(opened), drawn_length, drawn_shake, drawn_exposure)
