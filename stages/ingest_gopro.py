@@ -1,6 +1,5 @@
-"""Bring GoPro pairs to data/source/gopro: from a GOPRO_Large folder, or filmed from bundled photos."""
+"""Bring pairs to data/source/pairs: GoPro, pairs of one's own, or films of bundled photos."""
 
-import shutil
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,9 +8,12 @@ from deblurgan import params
 from deblurgan.errors import reported
 from deblurgan.files import new_directory
 from deblurgan.images import write_png
-from deblurgan.sources import bundled, gopro
+from deblurgan.pairs import files_below
+from deblurgan.sources import bundled
+from deblurgan.sources.ingest import ingest, locate
 
-OUT = Path("data/source/gopro")
+OUT = Path("data/source/pairs")
+SHOWN = 100
 
 
 def film_bundled(out: Path, settings: params.IngestGopro, seed: int) -> None:
@@ -25,22 +27,23 @@ def film_bundled(out: Path, settings: params.IngestGopro, seed: int) -> None:
                 bar.update()
 
 
-def copy_folder(out: Path, settings: params.IngestGopro) -> None:
-    """Copy the images of a GOPRO_Large folder."""
-    for frame in tqdm(gopro.find_frames(settings.source, settings.blur), desc="ingest_gopro", unit="image"):
-        target = out / frame.target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(frame.path, target)
-
-
 def main() -> None:
     """Run the stage."""
     p = params.load()
     with new_directory(OUT) as out:
         if p.ingest_gopro.source == "bundled":
-            film_bundled(out, p.ingest_gopro, p.seed)
-        else:
-            copy_folder(out, p.ingest_gopro)
+            film_bundled(out / p.ingest_gopro.dataset, p.ingest_gopro, p.seed)
+            return
+        path = locate(p.ingest_gopro)
+        lines = ingest(path, out, p.ingest_gopro, lambda entries: tqdm(entries, desc="ingest_gopro", unit="image"))
+        images = [path.relative_to(out).parts for path in files_below(out)]
+        scenes = len({parts[:3] for parts in images})
+        what = "frames of high-speed video" if images[0][3] == "frames" else "images of pairs"
+        print(f"ingest_gopro: {len(images)} {what} in {scenes} scenes of {path}, called {p.ingest_gopro.dataset}")
+        for line in lines[:SHOWN]:
+            print(f"ingest_gopro: {line}")
+        if len(lines) > SHOWN:
+            print(f"ingest_gopro: and {len(lines) - SHOWN} more like these")
 
 
 if __name__ == "__main__":

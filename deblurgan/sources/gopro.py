@@ -1,59 +1,50 @@
-"""Pairs in the layout of the GoPro data set, `{train,test}/<scene>/{blur,blur_gamma,sharp}/<frame>.png`."""
+"""The GoPro data set (Nah, Kim and Lee, CVPR 2017): its scenes, its checksum, and what deserves its name."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 
 from deblurgan.errors import UserError
+from deblurgan.pairs import UNSPLIT
+from deblurgan.sources.layouts import Entry
 
-OFFICIAL = ("train", "test")
+NAME = "gopro"
+PUBLISHED = {"GOPRO_Large.zip": "24532c036712515cf33803704421311c91f6a080e76049d7e5e7fd22389f128e"}
+"""SHA-256 of the published archive."""
+
+TEST = frozenset(
+    f"GOPR{scene}"
+    for scene in (
+        "0384_11_00", "0384_11_05", "0385_11_01", "0396_11_00", "0410_11_00", "0854_11_00", "0862_11_00", "0868_11_00",
+        "0869_11_00", "0871_11_00", "0881_11_01",
+    )
+)  # fmt: skip
+TRAIN = frozenset(
+    f"GOPR{scene}"
+    for scene in (
+        "0372_07_00", "0372_07_01", "0374_11_00", "0374_11_01", "0374_11_02", "0374_11_03", "0378_13_00", "0379_11_00",
+        "0380_11_00", "0384_11_01", "0384_11_02", "0384_11_03", "0384_11_04", "0385_11_00", "0386_11_00", "0477_11_00",
+        "0857_11_00", "0868_11_01", "0868_11_02", "0871_11_01", "0881_11_00", "0884_11_00",
+    )
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One image of a scene, and where it belongs in `data/source/gopro`."""
-
-    path: Path
-    target: str
-
-
-def find_frames(root: Path | str, blur: str) -> list[Frame]:
-    """List the images of a GOPRO_Large folder.
-
-    Parameters
-    ----------
-    root
-        The folder that holds `train` and `test`, or its parent.
-    blur
-        Which blurred version to take: `blur` or `blur_gamma`; it becomes `blur`.
-
-    Returns
-    -------
-    list of Frame
-        In the order of their names. A frame without a partner is listed too: cleaning reports it.
+def check_name(dataset: str, entries: Iterable[Entry]) -> None:
+    """See to it that only GoPro's scenes in GoPro's own split are called by its name, or figures would not compare.
 
     Raises
     ------
     UserError
-        The folder is missing or holds no scene of that layout.
+        They are something else, but the data set is to be called `gopro`.
     """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise UserError(f"ingest_gopro.source = {str(root)!r} is neither 'bundled' nor a folder")
-    frames = sorted(_frames(root, blur) or _frames(root / "GOPRO_Large", blur), key=lambda f: f.target)
-    if not frames:
-        raise UserError(f"no image in {root}/{{train,test}}/<scene>/{{{blur},sharp}}: is it a GOPRO_Large folder?")
-    if not any("/blur/" in frame.target for frame in frames):
-        raise UserError(f"{root} has sharp frames but none in a folder {blur!r}: set ingest_gopro.blur to its name")
-    return frames
-
-
-def _frames(root: Path, blur: str) -> list[Frame]:
-    return list(_walk(root, {blur: "blur", "sharp": "sharp"}))
-
-
-def _walk(root: Path, kinds: dict[str, str]) -> Iterator[Frame]:
-    for split in OFFICIAL:
-        for folder, kind in kinds.items():
-            for path in (root / split).glob(f"*/{folder}/*.png"):
-                yield Frame(path, f"{split}/{path.parent.parent.name}/{kind}/{path.name}")
+    if dataset != NAME:
+        return
+    for entry in entries:
+        if entry.part == UNSPLIT:
+            raise UserError(
+                "these pairs have no train and test folders, so they are not GoPro with its official split: set "
+                "ingest_gopro.dataset to a name of their own (they are then split by a hash of the scene or file name)"
+            )
+        if entry.scene not in {"train": TRAIN, "test": TEST}.get(entry.part, ()):
+            raise UserError(
+                f"{entry.name}: {entry.scene} is no {entry.part} scene of GoPro: set ingest_gopro.dataset to a name "
+                "of its own"
+            )

@@ -1,29 +1,64 @@
-"""The Unsplash API: search, download, attribution (https://unsplash.com/documentation)."""
+"""The Unsplash API: search, download, attribution (https://unsplash.com/documentation).
 
+Every answer is kept in the cache before the next request is sent, so a run that is killed, or that asks for one photo
+more, spends a request on nothing that it has been told already.
+"""
+
+import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import requests
+from dotenv import dotenv_values
 
 from deblurgan.errors import UserError
+from deblurgan.files import new_file
+from deblurgan.sources.allowance import Allowance
+from deblurgan.sources.web import Gone, HeaderAuth, address_for_people, cache_directory, patient_get
 
 API = "https://api.unsplash.com"
+KEY = "UNSPLASH_ACCESS_KEY"
 LICENCE = "Unsplash API terms: not for redistribution; machine learning use is restricted"
-TIMEOUT = (10, 60)
+REFERRAL = "?utm_source=deblurgan_pipeline&utm_medium=referral"
+"""What Unsplash asks for behind each link to it."""
+PAGE = 30
+"""Photos in an answer, at most."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """One photo of a search."""
+class Photo:
+    """One photo of Unsplash, and what is owed to its author.
+
+    Raises
+    ------
+    ValueError
+        A field is no text, the id is none of Unsplash's, or the image has no address.
+    """
 
     id: str
     photographer: str
+    profile: str
     link: str
     image: str
-    download_location: str
+    licence: str
+    download_location: str = ""
+
+    def __post_init__(self) -> None:
+        """Trust nothing that a server says."""
+        for field in fields(self):
+            if not isinstance(getattr(self, field.name), str):
+                raise ValueError(f"{field.name} is no text")
+            getattr(self, field.name).encode()
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.id):
+            raise ValueError(f"{self.id!r} is no id")
+        if urlsplit(self.image).scheme not in ("http", "https"):
+            raise ValueError(f"{self.image!r} is no address")
 
 
 class Client:
@@ -40,61 +75,127 @@ class Client:
     def __init__(self, key: str, api: str = API) -> None:
         self._api = api
         self._session = requests.Session()
-        self._session.headers.update({"Authorization": f"Client-ID {key}", "Accept-Version": "v1"})
-        self._images = requests.Session()  # image servers get no key
+        self._session.auth = HeaderAuth(f"Client-ID {key}")
+        self._session.headers["Accept-Version"] = "v1"
+        self._cache = cache_directory() / "unsplash" / hashlib.sha256(api.encode()).hexdigest()[:8]
+        self._allowance = Allowance(self._cache / f"requests-{hashlib.sha256(key.encode()).hexdigest()[:8]}.json")
 
     @classmethod
     def from_environment(cls) -> "Client":
-        """A client with the key in UNSPLASH_ACCESS_KEY (and the server in UNSPLASH_API, for tests)."""
-        key = os.environ.get("UNSPLASH_ACCESS_KEY", "").strip()
+        """A client with the key in UNSPLASH_ACCESS_KEY or .env (and the server in UNSPLASH_API, for tests)."""
+        try:
+            key = (os.environ.get(KEY) or dotenv_values(".env").get(KEY) or "").strip()
+        except UnicodeDecodeError:
+            raise UserError(".env is not UTF-8: save it as that") from None
         if not key:
             raise UserError(
-                "fetch_unsplash.source = 'api' needs a key in the environment variable UNSPLASH_ACCESS_KEY "
+                f"fetch_unsplash.source = 'api' needs a key in the environment variable {KEY}, or in a file .env "
                 "(https://unsplash.com/developers); or set fetch_unsplash.source: bundled"
             )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise UserError(f"{KEY} holds characters that no key has: copy it again")
         return cls(key, os.environ.get("UNSPLASH_API", API))
 
-    def search(self, query: str, count: int) -> Iterator[Result]:
-        """Find up to 30 photos; one request.
+    def search(self, query: str, count: int) -> Iterator[Photo]:
+        """Find photos, the most relevant first; one request for each 30 that were not found before.
+
+        Yields
+        ------
+        Photo
+            At most `count`.
 
         Raises
         ------
         UserError
-            The network, the key or the hourly limit stands in the way.
+            The network, the key or the server stands in the way.
         """
-        address = f"{self._api}/search/photos?{urlencode({'query': query, 'per_page': count})}"
-        for photo in self._get(self._session, address).json()["results"][:count]:
-            yield _result(photo)
+        for page in range(1, -(-count // PAGE) + 1):
+            results = self._page(query, page)
+            yield from (_photo(result) for result in results[: count - (page - 1) * PAGE])
+            if len(results) < PAGE:
+                return
 
-    def download(self, photo: Result, width: int) -> bytes:
-        """Fetch a photo as JPEG of at most this width and report the download, as the terms ask; two requests."""
-        if not photo.download_location.startswith(self._api + "/"):  # the key goes to the API alone
+    def report_download(self, photo: Photo) -> bool:
+        """Tell Unsplash that a photo is downloaded, as its terms ask: one request, once for each photo.
+
+        Returns
+        -------
+        bool
+            False when Unsplash does not have the photo any more.
+
+        Raises
+        ------
+        UserError
+            As for `search`; or the photo wants the key to go elsewhere than to the API.
+        """
+        if not photo.download_location.startswith(f"{self._api}/"):
             raise UserError(f"photo {photo.id} has its download_location outside {self._api}: refused")
-        self._get(self._session, photo.download_location)
-        joint = "&" if "?" in photo.image else "?"  # urls.raw carries ixid, which must stay
-        address = photo.image + joint + urlencode({"w": width, "fit": "max", "q": 90, "fm": "jpg"})
-        return self._get(self._images, address).content
+        mark = self._cache / "downloads" / f"{photo.id}.json"
+        state = _kept(mark, "there")
+        if state is None:
+            try:
+                self._get(photo.download_location)
+                state = {"there": True}
+            except Gone:
+                state = {"there": False}
+            _keep(mark, state)
+        return bool(state["there"])
 
-    def _get(self, session: requests.Session, address: str) -> requests.Response:
-        place = address.split("?")[0]
-        try:
-            answer = session.get(address, timeout=TIMEOUT)
-        except requests.RequestException as error:
-            raise UserError(f"no answer from {place} ({type(error).__name__}): check the network, run again") from None
-        if answer.status_code == 401:
-            raise UserError(f"{place} refuses the key in UNSPLASH_ACCESS_KEY (401)")
-        if answer.status_code == 429 or (answer.status_code == 403 and "rate limit" in answer.text.lower()):
-            raise UserError(f"{place}: the hourly limit of requests is used up: run again in the next hour")
-        if not answer.ok:
-            raise UserError(f"{place} answered {answer.status_code} {answer.reason}")
-        return answer
+    def _page(self, query: str, page: int) -> list[dict[str, Any]]:
+        parameters = urlencode({"query": query, "page": page, "per_page": PAGE})
+        kept = self._cache / "searches" / f"{hashlib.sha256(parameters.encode()).hexdigest()[:16]}.json"
+        state = _kept(kept, "results")
+        if state is None:
+            address = f"{self._api}/search/photos?{parameters}"
+            try:
+                answer = self._get(address)
+                results = answer.json()["results"]
+                [_photo(result) for result in results]
+            except Gone as gone:
+                raise UserError(f"{gone}: is this an API of Unsplash?") from None
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{address_for_people(address)} answered what no search answers") from None
+            state = {"query": query, "page": page, "results": results}
+            _keep(kept, state)
+        return list(state["results"])
+
+    def _get(self, address: str) -> requests.Response:
+        """One answer of the API, waiting out the hourly limit."""
+        while True:
+            answer = patient_get(self._session, address, before=self._allowance.spend)
+            if answer.status_code == 429 or (answer.status_code == 403 and "rate limit" in answer.text.lower()):
+                self._allowance.refused()
+                continue
+            self._allowance.heed(answer.headers.get("X-Ratelimit-Limit"), answer.headers.get("X-Ratelimit-Remaining"))
+            where = address_for_people(address)
+            if answer.status_code == 401:
+                raise UserError(f"{where} refuses the key in {KEY} (401)")
+            if not answer.ok:
+                raise UserError(f"{where} answered {answer.status_code} {answer.reason}")
+            return answer
 
 
-def _result(photo: dict[str, Any]) -> Result:
-    return Result(
-        id=photo["id"],
-        photographer=photo["user"]["name"],
-        link=photo["links"]["html"],
-        image=photo["urls"]["raw"],
-        download_location=photo["links"]["download_location"],
+def _keep(path: Path, value: dict[str, Any]) -> None:
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _kept(path: Path, key: str) -> dict[str, Any] | None:
+    """What was kept, if it is still whole."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) and key in state else None
+
+
+def _photo(result: dict[str, Any]) -> Photo:
+    return Photo(
+        id=result["id"],
+        photographer=result["user"]["name"],
+        profile=result["user"]["links"]["html"] + REFERRAL,
+        link=result["links"]["html"] + REFERRAL,
+        image=result["urls"]["raw"],
+        licence=LICENCE,
+        download_location=result["links"]["download_location"],
     )

@@ -1,0 +1,122 @@
+"""Bringing pairs from wherever they are into the pipeline's layout."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+from deblurgan.errors import UserError
+from deblurgan.files import home_expanded, sha256_of
+from deblurgan.pairs import files_below
+from deblurgan.params import IngestGopro
+from deblurgan.sources import gopro, kaggle
+from deblurgan.sources.layouts import Entry, recognise
+from deblurgan.sources.trees import open_tree
+from deblurgan.sources.web import cache_directory, download
+
+
+def locate(settings: IngestGopro) -> Path:
+    """Find the folder or zip archive that `source` means, after downloading it if it is elsewhere.
+
+    Raises
+    ------
+    UserError
+        It cannot be had, or it is not what its checksum says.
+    """
+    source = settings.source
+    if source.startswith("kaggle:"):
+        if settings.sha256:
+            raise UserError("ingest_gopro.sha256 is for a zip; a version of Kaggle is fixed anyway: set it to null")
+        return kaggle.fetch(source.removeprefix("kaggle:"))
+    if "://" not in source:
+        path = home_expanded(source)
+        if settings.sha256 and path.is_dir():
+            raise UserError(f"ingest_gopro.sha256 is that of a zip, and {path} is a folder: set it to null")
+        expected = settings.sha256 or gopro.PUBLISHED.get(path.name)
+        if expected and path.is_file() and (found := sha256_of(path)) != expected:
+            raise UserError(f"{path} has the SHA-256 {found}, and {expected} is expected: copy it again")
+        if not path.exists():
+            raise UserError(f"ingest_gopro.source = {source!r} is neither 'bundled' nor a folder, a zip or an address")
+        return path
+    try:
+        address = urlsplit(source)
+    except ValueError:
+        raise UserError(f"ingest_gopro.source = {source!r} is no https://... address of a zip") from None
+    name = Path(address.path).name
+    expected = settings.sha256 or gopro.PUBLISHED.get(name)
+    if address.scheme not in ("https", "http") or not address.hostname or not name:
+        raise UserError(f"ingest_gopro.source = {source!r} is no https://... address of a zip")
+    if address.scheme == "http" and not expected:
+        raise UserError(f"{source} is not encrypted: give the archive's ingest_gopro.sha256, or an https:// address")
+    key = hashlib.sha256(f"{source} {expected}".encode()).hexdigest()[:8]
+    target = cache_directory() / "archives" / f"{key}-{name}"
+    download(source, target, sha256=expected)
+    return target
+
+
+def ingest(
+    path: Path, out: Path, settings: IngestGopro, watched: Callable[[list[Entry]], Iterable[Entry]] = iter
+) -> list[str]:
+    """Put the pairs of a folder or zip archive below `out`, `<data set>/<part>/<scene>/<kind>/<frame>`.
+
+    Parameters
+    ----------
+    path
+        The folder or archive.
+    out
+        Exists and is empty.
+    settings
+        Which blurred version, and the data set's name.
+    watched
+        Wraps the list that is worked through, to show progress.
+
+    Returns
+    -------
+    list of str
+        What is odd about the source, a line for each file: unexpected files, missing partners, other sizes.
+
+    Raises
+    ------
+    UserError
+        The source holds nothing usable, or is not what its name says.
+    """
+    with open_tree(path) as tree:
+        try:
+            entries, unexpected = recognise(tree.names(), settings.blur)
+            gopro.check_name(settings.dataset, entries)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        for entry in watched(entries):
+            tree.put(entry.name, out / settings.dataset / entry.target)
+    return [f"{path}: {name} belongs to no pair, left out" for name in unexpected] + oddities(out)
+
+
+def oddities(out: Path) -> list[str]:
+    """Name the images without a partner, and those of another size than most of their scene."""
+    scenes: dict[Path, list[Path]] = defaultdict(list)
+    for path in files_below(out):
+        scenes[path.parent.parent].append(path)
+    lines = []
+    for paths in scenes.values():
+        sizes = {path: _size(path) for path in paths}
+        (usual, _), *_ = Counter(sizes.values()).most_common(1)
+        there = {(path.parent.name, path.stem) for path in paths}
+        for path, size in sizes.items():
+            name = path.relative_to(out).as_posix()
+            other = {"blur": "sharp", "sharp": "blur"}.get(path.parent.name)
+            if other and (other, path.stem) not in there:
+                lines.append(f"{name}: no partner in {other}/")
+            if size != usual:
+                lines.append(f"{name}: {size}, the others of its scene are {usual}")
+    return lines
+
+
+def _size(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            return f"{image.width}x{image.height}"
+    except Exception:
+        return "no image"  # decoders raise anything on garbage; cleaning says more

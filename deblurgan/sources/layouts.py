@@ -1,0 +1,166 @@
+"""Recognising how a set of image pairs is laid out, from its file names alone.
+
+Known are GoPro's own layout, `{train,test}/<scene>/{blur,blur_gamma,sharp}/<frame>`, and its mirrors:
+`{train,test}/{input,target}/<name>`, `{blur,sharp}/images/<name>`, `DBlur/Gopro/{train,test}/{blur,sharp}/<name>`;
+any `[<scene>/]{blur,sharp}/<name>`; and frames of high-speed video, `[{train,test}/]<scene>/<number>`. Folders above
+train and test do not matter; other folders make the scene's name, so that adding a scene never renames another.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from deblurgan.errors import UserError
+from deblurgan.pairs import UNSPLIT
+
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+KINDS = {"blur": "blur", "input": "blur", "blur_gamma": "blur_gamma", "sharp": "sharp", "target": "sharp"}
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+GOPRO_SCENE = re.compile(r"GOPR\d{4}_\d{2}_\d{2}")
+FLAT_NAME = re.compile(r"(GOPR\d{4}_\d{2}_\d{2})[-_]?(\w+)")
+"""Where mirrors have put the scene into the file's name."""
+EXPECTED = re.compile(
+    r"frames \d+ offset \d+\.txt|readme.*|licen[sc]e.*|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE
+)
+"""Names beside the images that need no report."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image of the source by its name there, and where it belongs."""
+
+    name: str
+    part: str
+    scene: str
+    kind: str
+    frame: str
+
+    @property
+    def target(self) -> str:
+        """Its path below the data set's folder."""
+        return f"{self.part}/{self.scene}/{self.kind}/{self.frame}"
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a name says: folders above, part if it says one, scene folders, kind, file."""
+
+    name: str
+    top: tuple[str, ...]
+    part: str | None
+    scene: tuple[str, ...]
+    kind: str
+    file: str
+
+
+def recognise(names: Iterable[str], blur: str) -> tuple[list[Entry], list[str]]:
+    """Find the pairs, or the video frames, in a list of files.
+
+    Parameters
+    ----------
+    names
+        Paths with forward slashes, relative to the source.
+    blur
+        Which blurred version to take where there are two: `blur` or `blur_gamma`. It becomes `blur`.
+
+    Returns
+    -------
+    entries
+        In the order of `names`, each target once.
+    unexpected
+        Names of files that belong to no pair and are no known company of one.
+
+    Raises
+    ------
+    UserError
+        There are no pairs, no blurred images of that version, or several sets side by side.
+    """
+    candidates, unexpected = _sift(names)
+    read = [found for name in candidates if (found := _read_pair(name))]
+    pairs = bool(read)
+    if not pairs:
+        read = [found for name in candidates if (found := _read_frame(name))]
+    known = {found.name for found in read}
+    unexpected += [name for name in candidates if name not in known]
+    read, others = _one_set(read)
+    if not read:
+        raise UserError("no pairs below folders blur and sharp, and no numbered frames of scenes")
+    if pairs and not any(found.kind == blur for found in read):
+        there = sorted({found.kind for found in read} - {"sharp"})
+        advice = f"set ingest_gopro.blur to {there[0]}" if there else "blurred ones are missing"
+        raise UserError(f"sharp images but none in a folder {blur!r}: {advice}")
+    entries: dict[str, Entry] = {}
+    for found in read:
+        if found.kind in (blur, "sharp", "frames"):
+            entry = _entry(found)
+            if entry.target in entries:
+                unexpected.append(found.name)
+            entries.setdefault(entry.target, entry)
+    return list(entries.values()), sorted(unexpected + others)
+
+
+def _sift(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Put aside what is no image or would leave the target folder."""
+    candidates, unexpected = [], []
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if not parts or "__MACOSX" in parts or EXPECTED.fullmatch(parts[-1]):
+            continue
+        safe = not name.startswith("/") and not any(re.search(r'^\.|[\\:*?"<>|\0]', part) for part in parts)
+        if safe and PurePosixPath(name).suffix.lower() in IMAGES:
+            candidates.append(name)
+        else:
+            unexpected.append(name)
+    return candidates, unexpected
+
+
+def _read_pair(name: str) -> _Read | None:
+    folders = PurePosixPath(name).parts[:-1]
+    if folders and folders[-1].lower() == "images":
+        folders = folders[:-1]
+    kind = KINDS.get(folders[-1].lower()) if folders else None
+    return _with_part(name, folders[:-1], kind) if kind else None
+
+
+def _read_frame(name: str) -> _Read | None:
+    path = PurePosixPath(name)
+    return _with_part(name, path.parts[:-1], "frames") if re.fullmatch(r"\D*\d+", path.stem) else None
+
+
+def _with_part(name: str, folders: tuple[str, ...], kind: str) -> _Read:
+    """Find the part among the folders above the kind; what is above it is the top, below it the scene."""
+    file = PurePosixPath(name).name
+    for i in reversed(range(len(folders))):
+        if part := PARTS.get(folders[i].lower()):
+            return _Read(name, folders[:i], part, folders[i + 1 :], kind, file)
+    return _Read(name, (), None, folders, kind, file)
+
+
+def _one_set(read: list[_Read]) -> tuple[list[_Read], list[str]]:
+    """Choose among sets of pairs that lie side by side; the names of the others."""
+    with_part = [found for found in read if found.part]
+    if not with_part:
+        return read, []
+    if without := [found.name for found in read if not found.part]:
+        raise UserError(f"some images lie below train, val or test and others do not ({without[0]}): sort them first")
+    tops = sorted({found.top for found in with_part})
+    gopro = [top for top in tops if top and top[-1].lower() in ("gopro", "gopro_large")]
+    if len(tops) > 1 and len(gopro) != 1:
+        shown = ", ".join("/".join(top) or "." for top in tops)
+        raise UserError(f"several data sets side by side ({shown}): name the folder of one in ingest_gopro.source")
+    chosen = gopro[0] if len(tops) > 1 else tops[0]
+    return [r for r in with_part if r.top == chosen], [r.name for r in with_part if r.top != chosen]
+
+
+def _entry(found: _Read) -> Entry:
+    """Name the scene: by its folders, unless the file's name begins with one of GoPro's, or there are no folders."""
+    path = PurePosixPath(found.file)
+    scene, frame = "-".join(found.scene), found.file
+    flat = FLAT_NAME.fullmatch(path.stem)
+    if found.kind != "frames" and flat and not GOPRO_SCENE.fullmatch(scene):
+        scene, frame = flat[1], flat[2] + path.suffix
+    elif not scene:
+        scene = "video" if found.kind == "frames" else path.stem
+    kind = "blur" if found.kind.startswith("blur") else found.kind
+    return Entry(found.name, found.part or UNSPLIT, scene, kind, frame)

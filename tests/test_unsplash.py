@@ -1,0 +1,421 @@
+"""Photos from Unsplash, by its API and by its Lite data set; servers on 127.0.0.1 answer."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import REAL_DATA, ROOT, edit_params, listens_to_interrupts
+from servers import KEY, Unsplash, jpeg, running
+
+import stages.fetch_unsplash
+from deblurgan.errors import UserError
+from deblurgan.images import read_rgb
+from deblurgan.sources import allowance, web
+from deblurgan.sources.allowance import Allowance
+
+OUT = Path("data/source/unsplash")
+RECORDED = REAL_DATA / "unsplash_api/extracted"
+
+
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self):
+        self.now = 1_700_000_000.0
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(allowance, "time", clock)
+    monkeypatch.setattr(web, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def api(monkeypatch, workspace, clock):
+    with running(Unsplash()) as server:
+        monkeypatch.setenv("UNSPLASH_API", server.address)
+        monkeypatch.setenv("UNSPLASH_ACCESS_KEY", KEY)
+        edit_params(
+            workspace,
+            {
+                "fetch_unsplash": {
+                    "source": "api", "sharp_queries": ["a b", "z"], "blurred_queries": ["a c", "q"],
+                    "photos_per_query": 2,
+                }
+            },
+        )  # fmt: skip
+        yield server
+
+
+def rows() -> list[dict[str, str]]:
+    with open(OUT / "photos.csv", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def fetched() -> dict[str, bytes]:
+    return {path.relative_to(OUT).as_posix(): path.read_bytes() for path in OUT.rglob("*") if path.is_file()}
+
+
+def test_the_api_is_used_by_its_rules(workspace, api, capsys):
+    stages.fetch_unsplash.main()
+    assert set(fetched()) == {
+        "photos.csv", "sharp/a0.jpg", "sharp/a1.jpg", "sharp/z0.jpg", "sharp/z1.jpg",
+        "blurred/q0.jpg", "blurred/q1.jpg",
+    }  # fmt: skip
+    assert "nothing new found for 'a c'" in "".join(capsys.readouterr())  # the same ids came for the sharp query
+    assert {(row["id"], row["kind"], row["photographer"], row["query"]) for row in rows()} >= {
+        ("a0", "sharp", "Ann Ä. Other", "a b"),
+        ("q1", "blurred", "Ann Ä. Other", "q"),
+    }
+    for row in rows():
+        assert row["link"] == f"{api.address}/p/{row['id']}?utm_source=deblurgan_pipeline&utm_medium=referral"
+        assert row["profile"].startswith(f"{api.address}/@ann?utm_source=")
+        assert "machine learning use is restricted" in row["licence"]
+    assert api.asked("/search/photos") == 4
+    assert api.asked("/image/") == api.asked("/download") == 6
+    for path, query, key in api.requests:
+        assert (key == f"Client-ID {KEY}") == (not path.startswith("/image/")), "the key goes to the API alone"
+        if path.startswith("/image/"):
+            assert query == {"ixid": "7", "w": "1280", "fit": "max", "q": "90", "fm": "jpg"}
+        if path == "/search/photos":
+            assert query["per_page"] == "30"
+
+
+def test_the_key_is_written_nowhere(workspace, api, capsys, monkeypatch):
+    stages.fetch_unsplash.main()
+    api.gone.add("a0")
+    api.left = 0
+    monkeypatch.setattr(allowance, "REFUSALS", 0)
+    edit_params(workspace, {"fetch_unsplash": {"photos_per_query": 3}})
+    with pytest.raises(UserError) as caught:
+        stages.fetch_unsplash.main()
+    assert KEY not in repr(caught.value) + repr(caught.value.__cause__)
+    assert KEY not in "".join(capsys.readouterr())
+    files = [path for path in workspace.rglob("*") if path.is_file()]
+    assert any("cache" in path.parts for path in files)
+    assert not [path for path in files if KEY in path.read_text("latin-1")]
+    assert not [path for path in files if KEY in path.name]
+
+
+def test_a_netrc_file_has_no_say(workspace, api, monkeypatch):
+    """Else it would replace the key, and be sent to the image server."""
+    (workspace / "netrc").write_text("machine 127.0.0.1 login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(workspace / "netrc"))
+    stages.fetch_unsplash.main()
+    assert {key for _, _, key in api.requests} == {None, f"Client-ID {KEY}"}
+
+
+def test_a_key_may_stand_in_a_file(workspace, api, monkeypatch):
+    monkeypatch.delenv("UNSPLASH_ACCESS_KEY")
+    (workspace / ".env").write_text(f"UNSPLASH_ACCESS_KEY={KEY}\n")
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+
+
+def test_one_photo_more_costs_one_photo_more_and_equals_a_rebuild(workspace, api):
+    edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["a"], "blurred_queries": []}})
+    stages.fetch_unsplash.main()
+    before = len(api.requests)
+    stages.fetch_unsplash.main()
+    assert len(api.requests) == before
+    edit_params(workspace, {"fetch_unsplash": {"photos_per_query": 3}})
+    stages.fetch_unsplash.main()
+    assert [path for path, _, _ in api.requests[before:]] == ["/photos/a2/download", "/image/a2"]
+    grown = fetched()
+    shutil.rmtree(workspace / "cache")
+    stages.fetch_unsplash.main()
+    assert fetched() == grown
+    edit_params(workspace, {"fetch_unsplash": {"photos_per_query": 2}})
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 2
+
+
+def test_further_pages_are_asked_for_when_needed(workspace, api):
+    edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["a"], "blurred_queries": [], "photos_per_query": 100}})
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 70
+    assert [query["page"] for path, query, _ in api.requests if path == "/search/photos"] == ["1", "2", "3"]
+
+
+def test_a_run_that_starts_over_goes_on_counting(workspace, api, clock, capsys):
+    """Fifty requests an hour, although each run dies after a few of them."""
+    api.limit = api.left = 10**6
+    moments = []
+    allowed = Allowance(workspace / "count.json")
+    allowed.heed("7", "3")
+    for _ in range(25):
+        allowed = Allowance(workspace / "count.json")  # another run
+        allowed.spend()
+        moments.append(clock.now)
+    assert all(sum(start <= m < start + 3600 for m in moments) <= 7 for start in moments)
+    assert moments[-1] - moments[0] < 3 * 3600 + 60
+    assert "Unsplash allows 7 requests an hour, and they are used up: going on at" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_refusal_is_waited_out_until_the_next_hour(workspace, api, clock, status, capsys):
+    api.refusal, api.left = status, 3
+    api.limit = 3
+    real_sleep = clock.sleep
+
+    def sleep(seconds: float) -> None:
+        before = clock.now // 3600
+        real_sleep(seconds)
+        if clock.now // 3600 > before:
+            api.left = api.limit  # as Unsplash does: a new hour, a new allowance
+
+    clock.sleep = sleep
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+    assert api.asked("/download") == 6
+    assert clock.now - 1_700_000_000 > 3600
+    assert "nothing is lost, and nothing asked for twice" in "".join(capsys.readouterr())
+
+
+def test_the_last_allowed_request_is_not_exceeded(workspace, api, clock):
+    """X-Ratelimit-Remaining: 0 says that a further request would be refused, so none is sent."""
+    api.limit = api.left = 4
+    sent_in = []
+    real_sleep = clock.sleep
+
+    def sleep(seconds: float) -> None:
+        before = clock.now // 3600
+        real_sleep(seconds)
+        if clock.now // 3600 > before:
+            sent_in.append(api.left)
+            api.left = api.limit
+
+    clock.sleep = sleep
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+    assert min(sent_in) == 0
+
+
+@pytest.mark.parametrize("where", ["/search", "/photos", "/image"])
+@pytest.mark.parametrize("faults", [[500, 503], ["hang up", 502], ["hang up"] * 4])
+def test_a_stumbling_server_is_given_time(workspace, api, clock, where, faults):
+    api.faulty, api.faults = where, list(faults)
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+    assert sorted(clock.slept)[-1] >= 1
+    if where != "/image":  # images come side by side
+        assert clock.slept[: len(faults)] == [2.0**i for i in range(len(faults))]
+
+
+def test_half_an_image_is_fetched_again(workspace, api):
+    api.faulty, api.faults = "/image", ["half an image"] * 2
+    stages.fetch_unsplash.main()
+    assert all(read_rgb(path).shape == (48, 64, 3) for path in OUT.rglob("*.jpg"))
+    assert api.asked("/image/") == 8
+
+
+def test_a_photo_that_vanished_is_reported_and_skipped(workspace, api, capsys):
+    api.gone, api.gone_images = {"a0"}, {"z1"}
+    stages.fetch_unsplash.main()
+    assert {row["id"] for row in rows()} == {"a1", "z0", "q0", "q1"}
+    output = "".join(capsys.readouterr())
+    assert "left out a0: Unsplash does not have it any more (http://127.0.0.1" in output
+    assert "left out z1: its image is gone or broken" in output
+    before = api.asked("/a0/download")
+    stages.fetch_unsplash.main()
+    assert api.asked("/a0/download") == before
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda server, patch: patch.delenv("UNSPLASH_ACCESS_KEY"), "needs a key in the environment variable"),
+        (lambda server, patch: patch.setenv("UNSPLASH_ACCESS_KEY", "wrong"), "refuses the key in UNSPLASH_ACCESS_KEY"),
+        (lambda server, patch: patch.setenv("UNSPLASH_ACCESS_KEY", "two\nlines"), "holds characters that no key has"),
+        (lambda server, patch: setattr(server, "left", -(10**9)), "refused every request for 3 hours"),
+        (lambda server, patch: patch.setenv("UNSPLASH_API", "http://127.0.0.1:9"), "no answer from http://127.0.0.1:9"),
+        (lambda server, patch: setattr(server, "faults", [500] * 99), "search/photos answered 500 .*, 5 times"),
+        (lambda server, patch: setattr(server, "faults", [400]), "search/photos answered 400 Bad Request"),
+        (lambda server, patch: setattr(server, "faults", [404]), "search/photos is gone .404.: is this an API"),
+        (lambda server, patch: setattr(server, "search", lambda query: [{}]), "answered what no search answers"),
+        (lambda server, patch: setattr(server, "search", lambda query: [stranger(server)]), "outside .*: refused"),
+    ],
+    ids=["no key", "wrong key", "odd key", "limit", "no server", "down", "bad", "elsewhere", "nonsense", "thief"],
+)
+def test_what_stands_in_the_way_is_one_line(workspace, api, monkeypatch, break_it, said):
+    break_it(api, monkeypatch)
+    with pytest.raises(UserError, match=said) as caught:
+        stages.fetch_unsplash.main()
+    assert "\n" not in str(caught.value)
+    assert KEY not in repr(caught.value.__cause__) + str(caught.value)
+    assert not OUT.exists()
+
+
+def stranger(server) -> dict:
+    photo = server.photo("x")
+    photo["links"]["download_location"] = "http://elsewhere.example/photos/x/download"
+    return photo
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="no recorded answers of Unsplash on this machine")
+@pytest.mark.parametrize("name", ["search_photos_200_2019.json", "search_photos_200_modern.json"])
+def test_recorded_answers_are_understood(workspace, api, name):
+    body = json.loads((RECORDED / name).read_text())["body"]
+    recorded = json.loads(body)["results"] if isinstance(body, str) else body["results"]
+    for photo in recorded:  # the recorder has replaced the server's address
+        for group in ("links", "urls"):
+            photo[group] = {
+                key: value.replace("<API_URI>", f"{api.address}/") if isinstance(value, str) else value
+                for key, value in photo[group].items()
+            }
+        photo["links"]["download_location"] = f"{api.address}/photos/{photo['id']}/download"
+        photo["urls"]["raw"] = f"{api.address}/image/{photo['id']}?{photo['urls']['raw'].partition('?')[2]}"
+    api.recorded = recorded
+    edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["dog"], "blurred_queries": [], "photos_per_query": 9}})
+    stages.fetch_unsplash.main()
+    assert [row["id"] for row in rows()] == [photo["id"] for photo in recorded]
+    assert all(row["photographer"] and row["profile"] and row["link"] for row in rows())
+    for path, query, _ in api.requests:
+        if path.startswith("/image/") and "ixid" in "".join(p["urls"]["raw"] for p in recorded):
+            assert query["ixid"]
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="no recorded answers of Unsplash on this machine")
+def test_recorded_refusals_are_refusals():
+    limit = json.loads((RECORDED / "403_rate_limit_exceeded_php.json").read_text())["response"]
+    assert limit["status"]["code"] == "403"
+    assert "rate limit" in limit["body"].lower()
+
+
+LITE = [
+    ("l1", "A busy City street, at night", "", "Ann", "Ä. Other"),
+    ("l2", "Rocks", "gray rocks near a city", "Bob", ""),
+    ("l3", "", "people on a street of a city", "", ""),
+    ("l4", "Cityscape streets", "", "Eve", "X"),
+]
+
+
+def lay_lite(folder: Path, server: Unsplash) -> None:
+    names = ("photo_id", "photo_url", "photo_image_url", "photo_description", "ai_description",
+             "photographer_first_name", "photographer_last_name", "photographer_username", "blur_hash")  # fmt: skip
+    folder.mkdir()
+    with open(folder / "photos.tsv000", "w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream, delimiter="\t")
+        table.writerow(names)
+        for name, described, seen, first, last in LITE:
+            link, image = f"https://unsplash.com/photos/{name}", f"{server.address}/image/{name}"
+            table.writerow([name, link, image, described, seen, first, last, f"user_{name}", "L123"])
+
+
+def test_lite_photos_need_no_key(workspace, api, monkeypatch):
+    monkeypatch.delenv("UNSPLASH_ACCESS_KEY")
+    lay_lite(workspace / "lite", api)
+    changes = {"source": "lite", "lite": "lite", "sharp_queries": ["city street"], "blurred_queries": ["ROCKS"]}
+    edit_params(workspace, {"fetch_unsplash": changes})
+    stages.fetch_unsplash.main()
+    assert [(row["id"], row["kind"], row["photographer"]) for row in rows()] == [
+        ("l1", "sharp", "Ann Ä. Other"), ("l3", "sharp", "user_l3"), ("l2", "blurred", "Bob"),
+    ]  # fmt: skip
+    assert all("not for redistribution" in row["licence"] for row in rows())
+    assert rows()[0]["profile"].startswith("https://unsplash.com/@user_l1?utm_source=")
+    assert {path for path, _, _ in api.requests} == {"/image/l1", "/image/l2", "/image/l3"}
+    assert fetched()["sharp/l1.jpg"] == jpeg("l1")
+
+
+@pytest.mark.parametrize(
+    ("lay", "said"),
+    [
+        (lambda folder: None, r"photos\.tsv000 is not there|lite is not there"),
+        (lambda folder: folder.mkdir(), r"lite/photos\.tsv000 is not there; get the Lite data set from https://unspl"),
+        (
+            lambda folder: folder.write_text("a\tb\n1\t2\n"),
+            r"lite is no photos\.tsv000 of the Unsplash data set .KeyErr",
+        ),
+        (lambda folder: folder.write_bytes(b"\xff\xfe\x00"), r"lite is no photos\.tsv000"),
+    ],
+    ids=["nothing", "empty folder", "other table", "no table"],
+)
+def test_a_wrong_lite_table_is_one_line(workspace, lay, said):
+    lay(workspace / "lite")
+    edit_params(workspace, {"fetch_unsplash": {"source": "lite", "lite": "lite"}})
+    with pytest.raises(UserError, match=said):
+        stages.fetch_unsplash.main()
+    assert not OUT.exists()
+
+
+def test_photos_are_named_by_their_id_alone(workspace, api):
+    """An id is what a server says; it must not choose a place on this disk."""
+    for odd in ("../../../escaped", "", "..", ".x", 5, None, "a" * 65, "\udc80"):
+        api.search = lambda query, odd=odd: [{**api.photo("x"), "id": odd}]
+        with pytest.raises(UserError, match="answered what no search answers"):
+            stages.fetch_unsplash.main()
+    assert not list(workspace.parent.rglob("*escaped*"))
+    for field in ("http://[bad", 5, None, "no address"):
+        api.search = lambda query, field=field: [{**api.photo("x"), "urls": {"raw": field}}]
+        with pytest.raises(UserError, match="answered what no search answers"):
+            stages.fetch_unsplash.main()
+    api.search = lambda query: [api.photo("x"), api.photo("y"), api.photo("x")]
+    stages.fetch_unsplash.main()  # the odd answers were not kept
+    assert [row["id"] for row in rows()] == ["x", "y"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"limit": "x", "sent": 1}'])
+def test_a_damaged_cache_is_asked_for_again(workspace, api, damage):
+    stages.fetch_unsplash.main()
+    before = len(rows())
+    for folder in ("searches", "downloads"):
+        for path in (workspace / "cache/unsplash").rglob(f"{folder}/*.json"):
+            path.write_bytes(damage)
+    stages.fetch_unsplash.main()
+    assert len(rows()) == before
+    (count,) = (workspace / "cache/unsplash").rglob("requests-*.json")
+    for path in (workspace / "cache/unsplash").rglob("searches/*.json"):
+        path.unlink()
+    count.write_bytes(damage)
+    with pytest.raises(UserError, match=r"requests-\w+\.json is damaged: wait an hour"):
+        stages.fetch_unsplash.main()
+
+
+def test_runs_side_by_side_share_the_hour(workspace, clock):
+    runs = [Allowance(workspace / "count.json") for _ in range(4)]
+    moments = []
+    for i in range(120):
+        runs[i % 4].spend()
+        moments.append(clock.now)
+    assert all(sum(start <= m < start + 3600 for m in moments) <= 50 for start in moments)
+
+
+def test_a_server_that_hangs_keeps_nobody_from_leaving(workspace, api):
+    """Ctrl-C ends a fetch at once, although images are still on their way."""
+    api.stall = threading.Event()
+    try:
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "stages.fetch_unsplash"]
+        process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                                   preexec_fn=listens_to_interrupts)  # fmt: skip
+        while not api.asked("/image/"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    finally:
+        api.stall.set()
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("fetch_unsplash: interrupted")
+    assert "Traceback" not in errors
