@@ -1,62 +1,67 @@
 """Resize pairs and unpaired photos, and arrange them by split: data/resized."""
 
-import shutil
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import groupby, pairwise
+from pathlib import Path, PurePosixPath
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from deblurgan import params
 from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory
-from deblurgan.images import write_png
-from deblurgan.pairs import files_below, find_pairs, split_of_scene
-from deblurgan.resizing import new_size, resize_image
+from deblurgan.pairs import files_below, find_pairs, place_of
+from deblurgan.resizing import SMALLEST, Job, resize_files
+from deblurgan.scale import each
 
 CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
 OUT = Path("data/resized")
-SMALLEST = 16
-"""Pixels; SSIM needs 11, the generator mirrors up to 16."""
+BATCH = 8
+"""Images in a job; equal ones among them are resized once."""
 
 
 def plan(split: params.Split) -> Iterator[tuple[Path, Path]]:
     """Pair every image with its place in data/resized."""
-    gopro = CLEAN / "gopro"
-    scenes = sorted(path.name for path in gopro.glob("train/*"))
+    pairs = find_pairs(CLEAN / "pairs")
+    places = [place for pair in pairs if (place := place_of(PurePosixPath(pair.blur.relative_to(CLEAN))))]
+    scenes = sorted({place.scene for place in places if place.part == "train"})
     if unknown := sorted(set(split.val_scenes) - set(scenes)):
         raise UserError(
-            f"split.val_scenes names {', '.join(unknown)}, but {gopro}/train has {', '.join(scenes) or 'none'}"
+            f"split.val_scenes names {', '.join(unknown)}, but {CLEAN}/pairs/*/train has {', '.join(scenes) or 'none'}"
         )
-    for pair in find_pairs(gopro):
-        official, scene = pair.blur.relative_to(gopro).parts[:2]
+    for pair, place in zip(pairs, places, strict=True):
         for path in (pair.blur, pair.sharp):
-            yield path, Path(split_of_scene(official, scene, split), "gopro", scene, path.parent.name, path.name)
+            yield path, Path(place.split(split), place.dataset, place.scene, path.parent.name, path.name)
     for pair in find_pairs(SYNTHETIC):
-        part, photo = pair.blur.relative_to(SYNTHETIC).parts[:2]
         for path in (pair.blur, pair.sharp):
-            yield path, Path(part, "unsplash", photo, path.parent.name, path.name)
+            yield path, path.relative_to(SYNTHETIC)
     for path in files_below(CLEAN / "unsplash" / "blurred"):
         yield path, Path("unpaired", path.name)
+
+
+def jobs(out: Path, p: params.Params) -> Iterator[Job]:
+    """Batch the images of each folder; unpaired photos are never cut into tiles."""
+    images = sorted(plan(p.split), key=lambda image: image[1])
+    for (one, target), (other, next_target) in pairwise(images):
+        if target == next_target:
+            raise UserError(f"{one} and {other} would both become {OUT / target}: rename one of their scenes")
+    for folder, group in groupby(images, key=lambda image: image[1].parent):
+        settings = p.resize
+        if folder == Path("unpaired") and settings.mode == "tile":
+            settings = settings.model_copy(update={"mode": "none"})
+        rows = [(source.resolve(), out.resolve() / name) for source, name in group]
+        yield from (Job(tuple(rows[i : i + BATCH]), settings) for i in range(0, len(rows), BATCH))
 
 
 def main() -> None:
     """Run the stage."""
     p = params.load()
     with new_directory(OUT) as out:
-        for source, name in tqdm(list(plan(p.split)), desc="resize", unit="image"):
-            target = out / name
-            with Image.open(source) as image:
-                size = new_size(*image.size, p.resize)
-                if min(size) < SMALLEST:
-                    tqdm.write(f"left out {source}: {size[0]}x{size[1]} after resizing, less than {SMALLEST} pixels")
-                elif size == image.size:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(source, target)
-                else:
-                    write_png(target, np.asarray(resize_image(image, p.resize)))
+        todo = list(jobs(out, p))
+        for left_out in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
+            for path in left_out:
+                tqdm.write(f"left out {os.path.relpath(path)}: its shorter side becomes less than {SMALLEST} pixels")
 
 
 if __name__ == "__main__":
