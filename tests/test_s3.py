@@ -12,12 +12,13 @@ from ruamel.yaml import YAML
 BUCKETS = {name: f"deblurgan-{name}" for name in ("source", "resized", "deblurred", "models")}
 ROUTES = {
     "data/source/unsplash": "source",
-    "data/source/gopro": "source",
+    "data/source/pairs": "source",
     "data/clean": "source",
     "data/synthetic": "resized",
     "data/resized": "resized",
     "data/deblurred": "deblurred",
     "models/generator.keras": "models",
+    "metrics/synthesize/kernels.png": "resized",
     "metrics/train/plots/images": "models",
     "metrics/evaluate/panels": "models",
 }
