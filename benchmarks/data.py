@@ -1,7 +1,7 @@
 """Speed and memory of the data stages, beside a plain Pillow loop and beside SciPy's convolution, in one run.
 
-    python -m benchmarks.data                 # minutes; prints a table and whether each bar is met
-    python -m benchmarks.data --frames 100    # quicker and rougher
+    python -m benchmarks.data    # half an hour; prints a table and whether each bar is met
+    python -m benchmarks.data --frames 300 --rounds 1 --size 128x128 --no-memory    # minutes
 
 The frames are generated: windows of the bundled photos, enlarged, with sensor noise, 1280x720, about as many bytes as
 GoPro's. Variants take turns, round by round; what is compared is the median of each. Memory is the peak of a whole
@@ -207,7 +207,7 @@ def synthesize_benchmark(rounds: int) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=300, help="frames of the comparison (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=1000, help="frames of the comparison (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
     parser.add_argument("--no-memory", action="store_true", help=f"leave out the runs of {MEMORY_FRAMES} frames")
     parser.add_argument("--size", choices=SIZES, action="append", help="size to resize to (default: all of these)")

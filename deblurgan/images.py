@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+Image.MAX_IMAGE_PIXELS = None  # cleaning refuses what is too large, by `clean.max_pixels`
+
 GAMMA = 2.2
 """Exponent between stored values and light, as the GoPro data set's authors model the camera response."""
-
 
 PNG_LEVEL = 2
 """Of zlib: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""

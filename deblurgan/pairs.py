@@ -8,12 +8,15 @@ A pair is two files of the same name under sibling directories `blur/` and `shar
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from deblurgan.errors import UserError
 from deblurgan.params import Split
 
+GOPRO_SCENE = re.compile(r"GOPR\d{4}_(\d{2})_\d{2}")
+"""Scenes of GoPro: clip, number of frames averaged, part of the clip."""
 UNSPLIT = "unsplit"
 """The part of a data set that comes without a split of its own."""
 

@@ -8,17 +8,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from deblurgan.blur.camera import average_photos
+from deblurgan.blur.camera import average_frames
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.trajectory import Blur, random_blur
 from deblurgan.errors import UserError
 from deblurgan.files import link_or_copy
 from deblurgan.images import read_rgb, write_png
-from deblurgan.pairs import Place, files_below, place_of, seed_for
+from deblurgan.pairs import GOPRO_SCENE, Place, files_below, place_of, seed_for
 from deblurgan.params import Split, Synthesize
 
-GOPRO_NAME = re.compile(r"GOPR\d{4}_(\d{2})_\d{2}")
-"""Scenes of GoPro: clip, number of frames averaged, part."""
 BATCH = 4
 """Pairs of a photo in a job: it is decoded once for them."""
 
@@ -122,7 +120,7 @@ def frames_jobs(clean: Path, out: Path, settings: Synthesize, split: Split) -> t
             scenes[place].append(path)
     jobs, left_out = [], []
     for place, paths in scenes.items():
-        named = GOPRO_NAME.fullmatch(place.scene)
+        named = GOPRO_SCENE.fullmatch(place.scene)
         count = int(named[1]) if named and int(named[1]) % 2 else settings.frames_per_pair
         name = f"{place.split(split)}/{place.dataset}/{place.scene}"
         runs = list(consecutive(paths, count))
@@ -158,7 +156,7 @@ def average_run(job: FramesJob) -> list[Made]:
     """Make the pair of consecutive frames; it is named as the middle one."""
     middle = job.frames[len(job.frames) // 2]
     try:
-        blur = average_photos((read_rgb(frame) for frame in job.frames), linear=job.in_light)
+        blur = average_frames((read_rgb(frame) for frame in job.frames), linear=job.in_light)
     except ValueError as error:
         raise UserError(f"{middle.parent}: {error}") from None
     write_png(job.scene / "blur" / middle.name, blur)

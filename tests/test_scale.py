@@ -3,15 +3,16 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import ROOT, edit_params
-from distributed import LocalCluster
 from jobs import always_die, die_once, fail, slow_square
 
 import stages.clean
@@ -43,11 +44,34 @@ def sources(workspace):
     return workspace
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
-        yield cluster
+@contextlib.contextmanager
+def dask(folder: Path, env: dict[str, str], *options: str) -> Iterator[str]:
+    """A scheduler and workers as a person starts them, in that folder; what names them."""
+    place = folder / "scheduler.json"
+    roles = {"scheduler": ("--host", "127.0.0.1", "--port", "0"), "worker": ("--nthreads", "1", *options)}
+    with contextlib.ExitStack() as stack:
+        for role, more in roles.items():
+            command = [sys.executable, "-m", f"distributed.cli.dask_{role}", "--scheduler-file", str(place)]
+            process = subprocess.Popen(
+                [*command, "--no-dashboard", *more],
+                cwd=folder,
+                env=env,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # so that the workers' own processes end with them
+            )
+            stack.callback(process.wait)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
+            while not place.exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+        yield json.loads(place.read_text())["address"].replace("tcp://", "dask://")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    with dask(tmp_path_factory.mktemp("dask"), env, "--nworkers", "2") as address:
+        yield address
 
 
 def test_outputs_do_not_depend_on_the_workers(sources, monkeypatch, cluster):
@@ -55,7 +79,7 @@ def test_outputs_do_not_depend_on_the_workers(sources, monkeypatch, cluster):
     alone = run_stages(sources)
     monkeypatch.setenv(WORKERS, "3")
     assert run_stages(sources) == alone
-    monkeypatch.setenv(CLUSTER, cluster.scheduler_address.replace("tcp://", "dask://"))
+    monkeypatch.setenv(CLUSTER, cluster)
     assert run_stages(sources) == alone
 
 
@@ -78,7 +102,7 @@ def test_a_killed_process_changes_nothing(monkeypatch, tmp_path):
 
 
 def test_a_killed_dask_worker_changes_nothing(monkeypatch, tmp_path, cluster):
-    monkeypatch.setenv(CLUSTER, cluster.scheduler_address.replace("tcp://", "dask://"))
+    monkeypatch.setenv(CLUSTER, cluster)
     mark = str(tmp_path / "died")
     assert do(die_once, [(n, mark) for n in range(30)]) == [n * n for n in range(30)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["died11", "died3"]
@@ -93,7 +117,7 @@ def test_workers_that_keep_dying_are_one_line(monkeypatch):
 
 
 def test_a_cluster_that_keeps_dying_is_one_line(monkeypatch, cluster):
-    monkeypatch.setenv(CLUSTER, cluster.scheduler_address.replace("tcp://", "dask://"))
+    monkeypatch.setenv(CLUSTER, cluster)
     with pytest.raises(UserError, match=r"workers of the Dask cluster at 127\.0\.0\.1:\d+ keep dying"):
         do(always_die, range(4))
 
@@ -133,27 +157,9 @@ def test_a_wrong_environment_is_one_line(monkeypatch, name, value, said):
 
 def test_a_cluster_without_this_package_is_one_line(monkeypatch, tmp_path):
     """Started elsewhere, in an environment of its own."""
-    place = tmp_path / "scheduler.json"
-    roles = {"scheduler": ["--host", "127.0.0.1", "--port", "0"], "worker": ["--no-nanny"]}
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    with contextlib.ExitStack() as stack:
-        for role, options in roles.items():
-            command = [
-                sys.executable,
-                "-m",
-                f"distributed.cli.dask_{role}",
-                "--scheduler-file",
-                str(place),
-                "--no-dashboard",
-            ]
-            process = subprocess.Popen([*command, *options], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            while not place.exists():
-                assert process.poll() is None
-                time.sleep(0.1)
-        address = json.loads(place.read_text())["address"]
-        monkeypatch.setenv(CLUSTER, address.replace("tcp://", "dask://"))
+    with dask(tmp_path, env, "--no-nanny") as address:
+        monkeypatch.setenv(CLUSTER, address)
         with pytest.raises(UserError, match=r"cannot import deblurgan: start them in the root"):
             do(resize_files, [Job((), None)])
 

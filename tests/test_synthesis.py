@@ -14,11 +14,11 @@ import stages.clean
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
-from deblurgan.blur.camera import average_photos
+from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.trajectory import random_blur
 from deblurgan.errors import UserError
-from deblurgan.images import GAMMA, read_rgb, write_png
+from deblurgan.images import read_rgb, write_png
 from deblurgan.metrics import psnr
 from deblurgan.params import Synthesize
 from deblurgan.synthesis import blur_of, consecutive
@@ -110,17 +110,6 @@ def test_frames_without_numbers_follow_their_order():
     assert [len(run) for run in consecutive([Path(f"{c}.png") for c in "abcdefg"], 3)] == [3, 3]
 
 
-def test_light_of_real_frames_is_averaged():
-    frames = [np.full((2, 2, 3), value, np.uint8) for value in (0, 128, 255)]
-    light = ((128 / 255) ** GAMMA + 1) / 3
-    assert (average_photos(frames, linear=True) == round(255 * light ** (1 / GAMMA))).all()
-    assert (average_photos(frames, linear=False) == 128).all()
-    with pytest.raises(ValueError, match="one size"):
-        average_photos([frames[0], frames[0][:1]], linear=True)
-    with pytest.raises(ValueError, match="no frames"):
-        average_photos([], linear=True)
-
-
 def lay_video(root: Path, numbers, size=(40, 60)) -> None:
     image = np.random.default_rng(0).integers(0, 256, (size[0], size[1] + 80, 3), dtype=np.uint8)
     for n in numbers:
@@ -149,7 +138,7 @@ def test_a_video_becomes_pairs(workspace, capsys):
     scene = OUT / "train/video/walk"
     source = workspace / "data/clean/pairs/video/unsplit/walk/frames"
     assert (scene / "sharp/000002.png").read_bytes() == (source / "000002.png").read_bytes()
-    expected = average_photos((read_rgb(source / f"{n:06d}.png") for n in range(5)), linear=True)
+    expected = average_frames((read_rgb(source / f"{n:06d}.png") for n in range(5)), linear=True)
     np.testing.assert_array_equal(read_rgb(scene / "blur/000002.png"), expected)
     stages.resize.main()
     assert len(list((workspace / "data/resized/train/video").rglob("*.png"))) == 8

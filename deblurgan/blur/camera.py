@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from scipy import ndimage
 
-from deblurgan.images import LINEAR_OF_BYTE, from_linear, quantize, to_linear
+from deblurgan.images import LINEAR_OF_BYTE, from_linear, quantize
 
 SMOOTHNESS = 20
 """Frames over which motion stays alike: a twelfth of a second, about the period of a hand's tremor."""
@@ -95,37 +95,15 @@ def film(photo: np.ndarray, path: np.ndarray, width: int, height: int) -> Iterat
         yield np.clip(np.stack(channels, axis=-1), 0, 1)
 
 
-def average_frames(frames: list[np.ndarray], *, linear: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Make a pair from consecutive frames as the GoPro data set does.
-
-    Parameters
-    ----------
-    frames
-        An odd number of arrays of shape (H, W, 3), stored values in [0, 1].
-    linear
-        Whether to average light (gamma 2.2; the data set's `blur_gamma`) or stored values (its `blur`).
-
-    Returns
-    -------
-    blur, sharp : numpy.ndarray
-        `uint8` of shape (H, W, 3): the average and the middle frame.
-    """
-    if len(frames) % 2 == 0:
-        raise ValueError(f"an odd number of frames has a middle one; got {len(frames)}")
-    stack = np.stack(frames)
-    blur = from_linear(to_linear(stack).mean(axis=0)) if linear else stack.mean(axis=0)
-    return quantize(blur), quantize(frames[len(frames) // 2])
-
-
-def average_photos(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
-    """Average frames of a real video as the GoPro data set does.
+def average_frames(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
+    """Average consecutive frames as the GoPro data set does.
 
     Parameters
     ----------
     frames
         `uint8` of shape (H, W, 3), one at a time: memory does not grow with their number.
     linear
-        As for `average_frames`.
+        Whether to average light (gamma 2.2; the data set's `blur_gamma`) or stored values (its `blur`).
 
     Returns
     -------

@@ -6,6 +6,7 @@ done otherwise here: the kernel is centred on its centroid, so that a pair is no
 that brightness stays; light is mixed linearly; borders are mirrored instead of darkened.
 """
 
+import cmath
 import math
 from dataclasses import dataclass
 
@@ -36,18 +37,18 @@ def random_trajectory(rng: np.random.Generator, length: float, shake: float, ste
     """
     inertia, jerk_chance, tremor = 0.7 * rng.random(), 0.2 * rng.random(), 10 * rng.random()
     step = length / (steps - 1)
-    velocity = step * np.exp(2j * math.pi * rng.random())
+    velocity = step * cmath.exp(2j * math.pi * rng.random())
     jerks = rng.random(steps - 1) < jerk_chance * shake
     turns = math.pi + rng.random(steps - 1) - 0.5
     noise = rng.standard_normal(steps - 1) + 1j * rng.standard_normal(steps - 1)
-    path = np.zeros(steps, dtype=np.complex128)
-    for t in range(steps - 1):
-        pull = shake * (tremor * noise[t] - inertia * path[t]) * step
-        jerk = 2 * velocity * np.exp(1j * turns[t]) if jerks[t] else 0
+    path = [0j]  # Python's own numbers: one by one they are four times as fast as NumPy's
+    for jerks_now, turn, trembling in zip(jerks.tolist(), turns.tolist(), noise.tolist(), strict=True):
+        pull = shake * (tremor * trembling - inertia * path[-1]) * step
+        jerk = 2 * velocity * cmath.exp(1j * turn) if jerks_now else 0
         velocity = velocity + jerk + pull
         velocity *= step / abs(velocity)
-        path[t + 1] = path[t] + velocity
-    return path
+        path.append(path[-1] + velocity)
+    return np.array(path)
 
 
 def kernel_from_path(path: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-Image.MAX_IMAGE_PIXELS = None  # `max_pixels` decides, before anything is decoded
 _SRGB = ImageCms.createProfile("sRGB")
 
 

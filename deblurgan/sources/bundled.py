@@ -14,7 +14,7 @@ import skimage
 
 from deblurgan.blur.camera import average_frames, camera_path, film
 from deblurgan.errors import UserError
-from deblurgan.images import read_rgb
+from deblurgan.images import quantize, read_rgb
 from deblurgan.pairs import seed_for
 from deblurgan.params import BundledCamera
 
@@ -127,5 +127,5 @@ def film_scene(
     path = camera_path(rng, count * camera.pairs, room, camera.speed, camera.rotation)
     frames = film(image, path, camera.width, camera.height)
     for first in range(0, len(path), count):
-        blur, sharp = average_frames([next(frames) for _ in range(count)], linear=linear)
-        yield f"{first + count // 2 + 1:06d}", blur, sharp
+        taken = [quantize(next(frames)) for _ in range(count)]
+        yield f"{first + count // 2 + 1:06d}", average_frames(taken, linear=linear), taken[count // 2]

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deblurgan.errors import UserError
-from deblurgan.pairs import UNSPLIT
+from deblurgan.pairs import GOPRO_SCENE, UNSPLIT
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 KINDS = {"blur": "blur", "input": "blur", "blur_gamma": "blur_gamma", "sharp": "sharp", "target": "sharp"}
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-GOPRO_SCENE = re.compile(r"GOPR\d{4}_\d{2}_\d{2}")
 FLAT_NAME = re.compile(r"(GOPR\d{4}_\d{2}_\d{2})[-_]?(\w+)")
 """Where mirrors have put the scene into the file's name."""
 EXPECTED = re.compile(
