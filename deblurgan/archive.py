@@ -1,5 +1,6 @@
 """Keras model files that depend on the model alone."""
 
+import itertools
 import json
 import zipfile
 from pathlib import Path
@@ -70,3 +71,25 @@ def load_generator(path: Path | str) -> keras.Model:
     if model.output_shape != (None, None, None, 3):
         raise UserError(f"{path} does not map images to images: its output is {model.output_shape}")
     return model
+
+
+def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> None:
+    """Start a generator from another one's weights.
+
+    Raises
+    ------
+    UserError
+        Their architectures differ; the first differing layer is named. `path` is what `source` is called.
+    """
+    layers = [[layer for layer in model.layers if layer.weights] for model in (source, target)]
+    for theirs, ours in itertools.zip_longest(*layers):
+        found, needed = (_described(layer) for layer in (theirs, ours))
+        if found != needed:
+            raise UserError(f"{path} is another generator than params.yaml asks for: it has {found}, not {needed}")
+    target.set_weights(source.get_weights())
+
+
+def _described(layer: keras.Layer | None) -> str:
+    if layer is None:
+        return "no further layer"
+    return f"{layer.name} ({', '.join('x'.join(map(str, weight.shape)) for weight in layer.weights)})"

@@ -1,32 +1,95 @@
-"""What a person watches while training: curves, sample pictures, and a stop when it goes wrong."""
+"""What a person watches while training: progress, curves, sample pictures, and a stop when it goes wrong."""
 
 import math
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
 from dvclive import Live
+from PIL import Image
+from tqdm import tqdm
 
+from deblurgan.checkpoints import Logs
 from deblurgan.errors import UserError
 from deblurgan.figures import side_by_side, stacked
-from deblurgan.images import to_uint8
+from deblurgan.files import new_file, write_json
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar for the whole training, with the time that is left and the losses.
+
+    Parameters
+    ----------
+    steps, done
+        Generator steps in all, and before this run.
+    """
+
+    SHOWN = ("loss", "d_wasserstein", "val_psnr")
+
+    def __init__(self, steps: int, done: int) -> None:
+        super().__init__()
+        self.bar = tqdm(total=steps, initial=done, desc="train", unit="step")
+        self.steps, self.started, self.ended = 0, time.perf_counter(), 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Move the bar."""
+        if not self.steps:
+            self.started = time.perf_counter()  # the first step is compiled
+        self.steps += 1
+        self.bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Show the losses."""
+        self.ended = time.perf_counter()
+        self.bar.set_postfix({name: f"{logs[name]:.3g}" for name in self.SHOWN if logs and name in logs})
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """End the bar."""
+        self.bar.close()
+
+    def write(self, path: Path, device: str) -> None:
+        """Write and print how fast it went, for this run; the first step, which is compiled, is left out."""
+        if self.steps > 1:
+            seconds = self.ended - self.started
+            speed = {"steps_per_second": (self.steps - 1) / seconds, "seconds": seconds, "device": device}
+            write_json(path, speed)
+            print(f"{speed['steps_per_second']:.2f} steps/s, {seconds:.0f} s, {device}")
 
 
 class Curves(keras.callbacks.Callback):
-    """Log the means of each epoch with DVCLive, training and validation apart, by generator step."""
+    """Log the means of each epoch with DVCLive, training and validation apart, by generator step.
 
-    def __init__(self, live: Live) -> None:
+    Parameters
+    ----------
+    live
+        Empty.
+    steps_per_epoch
+        Generator steps.
+    history
+        What earlier runs of this training logged, an entry for each epoch.
+    """
+
+    def __init__(self, live: Live, steps_per_epoch: int, history: list[Logs]) -> None:
         super().__init__()
-        self.live = live
+        self.live, self.steps_per_epoch = live, steps_per_epoch
+        for epoch, logs in enumerate(history):
+            self._log(epoch, logs)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Log, and stop with one line at a loss that is not finite."""
-        self.live.step = int(self.model.generator_optimizer.iterations)
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Log, and stop with one line at a loss or gradient that is not finite."""
+        step = (epoch + 1) * self.steps_per_epoch
         for name, value in sorted((logs or {}).items()):
             if not math.isfinite(value):
                 raise UserError(
-                    f"training diverged: {name} = {value} by step {self.live.step}; lower train.learning_rate or "
-                    "train.lambda_adversarial, or raise train.lambda_penalty"
+                    f"training diverged: {name} = {value} by step {step}; lower train.learning_rate or "
+                    "train.lambda_adversarial, raise train.lambda_penalty, or set train.clip_norm"
                 )
+        self._log(epoch, logs or {})
+
+    def _log(self, epoch: int, logs: Logs) -> None:
+        self.live.step = (epoch + 1) * self.steps_per_epoch
+        for name, value in sorted(logs.items()):
             part, short = ("val", name[4:]) if name.startswith("val_") else ("train", name)
             self.live.log_metric(f"{part}/{short}", value, plot=True)
         self.live.make_summary()
@@ -38,28 +101,45 @@ class Samples(keras.callbacks.Callback):
     Parameters
     ----------
     live
-        Takes the pictures, `samples/step_000500.png` and so on.
+        Takes the pictures, `step_000500.png` and so on.
+    folder
+        Keeps them, for a run that goes on with this training.
     blur, sharp
-        Crops (N, H, W, 3) in [-1, 1].
+        Crops, `uint8` of shape (N, H, W, 3).
     at
         Numbers of finished generator steps.
+    done
+        Generator steps before this run.
     """
 
-    def __init__(self, live: Live, blur: np.ndarray, sharp: np.ndarray, at: set[int]) -> None:
+    def __init__(self, live: Live, folder: Path, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> None:
         super().__init__()
-        self.live, self.blur, self.sharp, self.at = live, blur, sharp, at
+        self.live, self.folder, self.blur, self.sharp, self.at, self.step = live, folder, blur, sharp, at, done
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Draw step 0."""
-        self._draw(0)
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Draw step 0, or show again what earlier runs drew."""
+        if self.step == 0:
+            self._draw()
+        else:
+            for step in sorted(step for step in self.at if step <= self.step):
+                self._show(step)
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Draw the chosen steps."""
-        self._draw(int(self.model.generator_optimizer.iterations))
+        self.step += 1
+        self._draw()
 
-    def _draw(self, step: int) -> None:
-        if step in self.at:
-            restored = self.model.averaged.predict_on_batch(self.blur)
+    def _draw(self) -> None:
+        if self.step in self.at:
+            restored = self.model.restored(self.blur)
             rows = zip(self.blur, restored, self.sharp, strict=True)
-            picture = stacked([side_by_side([to_uint8(image) for image in row]) for row in rows])
-            self.live.log_image(f"step_{step:06d}.png", picture)
+            picture = stacked([side_by_side(list(row)) for row in rows])
+            with new_file(self._path(self.step)) as partial:
+                Image.fromarray(picture).save(partial, format="PNG")
+            self._show(self.step)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:06d}.png"
+
+    def _show(self, step: int) -> None:
+        self.live.log_image(self._path(step).name, self._path(step))

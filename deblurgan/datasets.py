@@ -1,16 +1,28 @@
 """Pairs in memory, and random crops that are a pure function of (seed, step)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from deblurgan.blur.convolution import add_noise, blur_image
+from deblurgan.blur.trajectory import random_blur
 from deblurgan.errors import UserError
-from deblurgan.images import read_rgb, to_float
+from deblurgan.images import read_rgb
 from deblurgan.pairs import find_pairs
+from deblurgan.params import Synthesize, Train
 
-Images = tuple[np.ndarray, np.ndarray]
-"""Blurred and sharp, of one shape."""
+DRAWN = "unsplash"
+"""The data set whose blur is drawn from random trajectories, and can be drawn again."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A pair: `uint8` of shape (2, H, W, 3), blurred and sharp; `drawn`: whether its blur is a random kernel's."""
+
+    both: np.ndarray
+    drawn: bool = False
 
 
 def load_pairs(root: Path, split: str, smallest: int) -> list[Images]:
@@ -27,8 +39,8 @@ def load_pairs(root: Path, split: str, smallest: int) -> list[Images]:
 
     Returns
     -------
-    list of (blur, sharp)
-        `uint8` of shape (H, W, 3).
+    list of Images
+        Decoded once, for the whole training.
 
     Raises
     ------
@@ -43,7 +55,7 @@ def load_pairs(root: Path, split: str, smallest: int) -> list[Images]:
         if min(blur.shape[:2]) < smallest:
             small.append(pair.blur)
         else:
-            pairs.append((blur, sharp))
+            pairs.append(Images(np.stack([blur, sharp]), pair.blur.relative_to(root / split).parts[0] == DRAWN))
     if small:
         print(f"{split}: {len(small)} pairs are smaller than train.crop = {smallest} and left out, {small[0]} first")
     if not pairs:
@@ -54,46 +66,62 @@ def load_pairs(root: Path, split: str, smallest: int) -> list[Images]:
     return pairs
 
 
-def random_crops(pairs: list[Images], rng: np.random.Generator, count: int, size: int, flip: bool) -> Images:
-    """Cut random squares out of random pairs.
+def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: Synthesize | None = None) -> np.ndarray:
+    """Cut a random square out of a pair.
 
     Parameters
     ----------
-    pairs
-        `uint8` images, see `load_pairs`.
+    pair
+        At least as large as the square.
     rng
         Source of randomness.
-    count
-        Number of crops.
-    size
-        Side of a crop in pixels.
-    flip
-        Whether to mirror half of them left to right.
+    settings
+        `crop`, its side in pixels; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of
+        the crops.
+    blur
+        What to draw a new blur from for pairs whose blur was drawn; None keeps theirs.
 
     Returns
     -------
-    blur, sharp : numpy.ndarray
-        `float32` of shape (count, size, size, 3) in [-1, 1]; both halves of a pair are cut alike.
+    numpy.ndarray
+        `uint8` of shape (2, crop, crop, 3), blurred and sharp.
     """
-    crops = []
-    for index in rng.integers(len(pairs), size=count):
-        both = np.stack(pairs[index])
-        top, left = rng.integers(both.shape[1] - size + 1), rng.integers(both.shape[2] - size + 1)
-        crop = both[:, top : top + size, left : left + size]
-        crops.append(crop[:, :, ::-1] if flip and rng.random() < 0.5 else crop)
-    blur, sharp = np.stack(crops, axis=1)
-    return to_float(blur), to_float(sharp)
+    size = settings.crop
+    height, width = pair.both.shape[1:3]
+    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+    if blur and pair.drawn:
+        crop = _blurred_crop(pair.both[1], top, left, size, rng, blur)
+    else:
+        crop = pair.both[:, top : top + size, left : left + size]
+    if settings.flip and rng.random() < 0.5:
+        crop = crop[:, :, ::-1]
+    if settings.flip_vertical and rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    if settings.rotate and rng.random() < 0.5:
+        crop = crop.swapaxes(1, 2)[:, ::-1]
+    return crop
 
 
-def centre_crops(pairs: list[Images], size: int) -> Images:
-    """The middle square of every pair, as `random_crops` returns them."""
+def _blurred_crop(
+    sharp: np.ndarray, top: int, left: int, size: int, rng: np.random.Generator, settings: Synthesize
+) -> np.ndarray:
+    """Blur a photo anew and cut a square, as if the whole photo had been blurred; (2, size, size, 3)."""
+    kernel = random_blur(rng, length=settings.length, shake=settings.shake, exposure=settings.exposure).kernel
+    radius = len(kernel) // 2
+    above, before = min(top, radius), min(left, radius)
+    part = sharp[top - above : top + size + radius, left - before : left + size + radius]
+    blurred = blur_image(part, kernel)[above : above + size, before : before + size]
+    return np.stack([add_noise(blurred, rng, settings.noise), sharp[top : top + size, left : left + size]])
+
+
+def centre_crops(pairs: list[Images], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The middle square of every pair: blurred and sharp, `uint8` of shape (N, size, size, 3)."""
     crops = []
     for pair in pairs:
-        both = np.stack(pair)
-        top, left = (both.shape[1] - size) // 2, (both.shape[2] - size) // 2
-        crops.append(both[:, top : top + size, left : left + size])
+        top, left = ((side - size) // 2 for side in pair.both.shape[1:3])
+        crops.append(pair.both[:, top : top + size, left : left + size])
     blur, sharp = np.stack(crops, axis=1)
-    return to_float(blur), to_float(sharp)
+    return blur, sharp
 
 
 class CropSequence(keras.utils.PyDataset):
@@ -105,39 +133,37 @@ class CropSequence(keras.utils.PyDataset):
     ----------
     pairs
         See `load_pairs`.
+    settings
+        Number of steps, size of batches, how to cut.
     seed
         Of all batches.
-    steps
-        Number of generator steps.
-    batch_size
-        Crops in each batch.
-    critic_steps
-        Batches in each item: every critic step sees a fresh one.
-    crop
-        Side of the crops in pixels.
-    flip
-        Whether to mirror half of them.
+    blur
+        See `random_crop`.
+    first
+        The step to begin with.
 
     Notes
     -----
-    An item is `(blur, sharp)`, `float32` of shape (critic_steps, batch_size, crop, crop, 3) in [-1, 1].
+    An item is `(blur, sharp, position)`: images, `uint8` of shape (batch_size, critic_steps, crop, crop, 3), a fresh
+    batch for every critic step; and where between a restored and a sharp image the critic's gradient is penalised,
+    `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
     """
 
     def __init__(
-        self, pairs: list[Images], *, seed: int, steps: int, batch_size: int, critic_steps: int, crop: int, flip: bool
+        self, pairs: list[Images], settings: Train, seed: int, blur: Synthesize | None = None, first: int = 0
     ) -> None:
         super().__init__()
-        self.pairs, self.seed, self.steps = pairs, seed, steps
-        self.batch_size, self.critic_steps, self.crop, self.flip = batch_size, critic_steps, crop, flip
+        self.pairs, self.settings, self.seed, self.blur, self.first = pairs, settings, seed, blur, first
 
     def __len__(self) -> int:
-        """Number of generator steps."""
-        return self.steps
+        """Number of generator steps that are left."""
+        return self.settings.steps - self.first
 
-    def __getitem__(self, step: int) -> Images:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cut the crops of one generator step."""
-        rng = np.random.default_rng([self.seed, step])
-        count = self.critic_steps * self.batch_size
-        blur, sharp = random_crops(self.pairs, rng, count, self.crop, self.flip)
-        shape = (self.critic_steps, self.batch_size, *blur.shape[1:])
-        return blur.reshape(shape), sharp.reshape(shape)
+        rng = np.random.default_rng([self.seed, self.first + index])
+        shape = (self.settings.batch_size, self.settings.critic_steps)
+        chosen = rng.integers(len(self.pairs), size=shape).ravel()
+        crops = np.stack([random_crop(self.pairs[i], rng, self.settings, self.blur) for i in chosen], axis=1)
+        blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])
+        return blur, sharp, rng.random(shape, dtype=np.float32)

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+CACHE = "DEBLURGAN_CACHE"
+"""Environment variable: another cache directory than ~/.cache/deblurgan."""
+
 
 @contextlib.contextmanager
 def new_file(path: Path | str) -> Iterator[Path]:
@@ -58,12 +61,23 @@ def new_directory(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process or thread holds this file's lock, and hold it for the body."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold this file's lock for the body, which no other process or thread then holds.
+
+    Raises
+    ------
+    BlockingIOError
+        Another one holds it, and `wait` is false.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+
+
+def cache_directory() -> Path:
+    """Where downloads, and trainings that are under way, are kept from run to run."""
+    return home_expanded(os.environ.get(CACHE) or "~/.cache/deblurgan").resolve()
 
 
 def home_expanded(path: Path | str) -> Path:

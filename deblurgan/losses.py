@@ -6,6 +6,11 @@ Arjovsky et al. 2017 (Wasserstein), Gulrajani et al. 2017 (gradient penalty), Jo
 from keras import ops
 
 
+def image_scores(scores):
+    """The score of each image, (N,): the mean of its patches' scores, (N, h, w, 1)."""
+    return ops.mean(scores, axis=(1, 2, 3))
+
+
 def critic_wasserstein(real_scores, fake_scores):
     """What the critic minimises: mean score of restored images minus mean score of sharp ones."""
     return ops.mean(fake_scores) - ops.mean(real_scores)
@@ -45,9 +50,18 @@ def gradient_penalty(gradients):
     return ops.mean(ops.square(norm - 1))
 
 
-def pixel(restored, sharp):
+def l1(restored, sharp):
     """Mean absolute error of images in [-1, 1]."""
     return ops.mean(ops.abs(restored - sharp))
+
+
+def charbonnier(restored, sharp):
+    """A mean absolute error that is smooth where it is small: sqrt(d^2 + 0.001^2) (Lai et al., CVPR 2017)."""
+    return ops.mean(ops.sqrt(ops.square(restored - sharp) + 1e-6))
+
+
+PIXEL = {"l1": l1, "charbonnier": charbonnier}
+"""The pixel losses by name."""
 
 
 def content(restored_features, sharp_features):

@@ -95,6 +95,13 @@ def build_generator(settings: Generator, seed: int = 0) -> keras.Model:
     def activated(x, name):
         return layers.ReLU(name=f"{name}_relu")(_norm(x, norm, f"{name}_norm"))
 
+    def up(x, filters, name):
+        if settings.upsample == "resize":
+            x = layers.UpSampling2D(2, name=f"{name}_nearest")(x)
+            return conv(ReflectionPad(1, name=f"{name}_pad")(x), filters, 3, name)
+        init = _initializer(norm, next(seeds), gain=4)  # stride 2: a quarter of the taps meet
+        return layers.Conv2DTranspose(filters, 3, 2, padding="same", kernel_initializer=init, name=name)(x)
+
     blurred = layers.Input((None, None, 3), name="blurred")
     x = ReflectionPad(3, name="stem_pad")(blurred)
     x = activated(conv(x, settings.filters, 7, "stem"), "stem")
@@ -110,19 +117,11 @@ def build_generator(settings: Generator, seed: int = 0) -> keras.Model:
         y = _norm(conv(y, settings.filters * 4, 3, f"block{i}_conv2"), norm, f"block{i}_norm2")
         x = layers.Add(name=f"block{i}")([x, y])
     for i in (1, 2):
-        up = layers.Conv2DTranspose(
-            settings.filters * 4 // 2**i,
-            3,
-            strides=2,
-            padding="same",
-            kernel_initializer=_initializer(norm, next(seeds), gain=4),  # stride 2: a quarter of the taps meet
-            name=f"up{i}",
-        )
-        x = activated(up(x), f"up{i}")
+        x = activated(up(x, settings.filters * 4 // 2**i, f"up{i}"), f"up{i}")
     x = ReflectionPad(3, name="head_pad")(x)
     init = "zeros" if settings.identity_start else _initializer(norm, next(seeds))
     residual = layers.Conv2D(3, 7, activation="tanh", kernel_initializer=init, name="head")(x)
-    restored = AddAndClip(name="restored")([blurred, residual])
+    restored = AddAndClip(name="restored", dtype="float32")([blurred, residual])
     return keras.Model(blurred, restored, name="generator")
 
 
@@ -160,5 +159,5 @@ def build_critic(settings: Critic, seed: int = 0) -> keras.Model:
         x = layers.LeakyReLU(0.2, name=f"relu{i}")(x)
     x = layers.ZeroPadding2D(2, name="scores_pad")(x)
     init = _initializer(settings.norm, 1000 * seed + 999)
-    scores = layers.Conv2D(1, 4, kernel_initializer=init, name="scores")(x)
+    scores = layers.Conv2D(1, 4, kernel_initializer=init, dtype="float32", name="scores")(x)
     return keras.Model([blurred, judged], scores, name="critic")

@@ -129,6 +129,7 @@ class Generator(Section):
     filters: Positive
     blocks: Positive
     norm: Literal["instance", "none"]
+    upsample: Literal["transpose", "resize"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     identity_start: bool
 
@@ -149,20 +150,28 @@ class Train(Section):
     batch_size: Positive
     crop: Annotated[int, Field(ge=16, multiple_of=4)]
     flip: bool
+    flip_vertical: bool
+    rotate: bool
+    fresh_blur: bool
     critic_steps: Positive
     lambda_adversarial: Weight
     lambda_penalty: Weight
     lambda_content: Weight
     lambda_pixel: Weight
+    pixel: Literal["l1", "charbonnier"]
     vgg_weights: str | None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
     warmup: Share
     decay_from: Share
     beta_1: Annotated[float, Field(ge=0, lt=1)]
     beta_2: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(ge=0, lt=1)]
     validate_every: Positive
     sample_at: Annotated[tuple[Share, ...], Field(strict=False)]
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+    jit: bool
+    init_from: str | None
     deterministic: bool
 
     @model_validator(mode="after")

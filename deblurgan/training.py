@@ -1,11 +1,23 @@
-"""DeblurGAN as a Keras model: `train_step` is the algorithm, `fit()` does the rest."""
+"""DeblurGAN as a Keras model: generator and critic against each other, with content losses; `fit()` does the rest.
+
+What one step computes is here and in `losses`; how a backend takes gradients is in `steps_tensorflow` and `steps_jax`.
+"""
 
 import keras
-import tensorflow as tf
+import numpy as np
 from keras import ops
 
 from deblurgan import losses
-from deblurgan.params import Train
+from deblurgan.archive import copy_weights
+from deblurgan.images import to_float, to_uint8
+from deblurgan.models import build_critic, build_generator
+from deblurgan.params import Params, Train
+from deblurgan.vgg import build_features
+
+if keras.backend.backend() == "jax":
+    from deblurgan.steps_jax import Steps
+else:
+    from deblurgan.steps_tensorflow import Steps
 
 
 @keras.saving.register_keras_serializable("deblurgan")
@@ -39,16 +51,20 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate, "steps": self.steps, "warmup": self.warmup, "decay_from": self.decay_from}
 
 
-def build_optimizer(settings: Train, updates_per_step: int) -> keras.optimizers.Adam:
+def build_optimizer(settings: Train, updates_per_step: int) -> keras.optimizers.Optimizer:
     """Adam with the schedule of the recipe, for a network updated so many times in each generator step."""
     updates = settings.steps * updates_per_step
     warmup, decay_from = (round(share * updates) for share in (settings.warmup, settings.decay_from))
     rate = Trapezoid(settings.learning_rate, updates, warmup, decay_from)
-    return keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2)
+    adam = keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2, global_clipnorm=settings.clip_norm)
+    return keras.optimizers.LossScaleOptimizer(adam) if settings.precision == "mixed_float16" else adam
 
 
-class DeblurGAN(keras.Model):
+class DeblurGAN(Steps, keras.Model):
     """Generator and critic trained against each other (WGAN-GP), with content losses.
+
+    A batch for training is `(blur, sharp, position)` as `datasets.CropSequence` makes it; one for validation is
+    `(blur, sharp)`, `uint8` images of shape (N, H, W, 3).
 
     Parameters
     ----------
@@ -63,8 +79,6 @@ class DeblurGAN(keras.Model):
         The recipe.
     features
         Feature extractor of the content loss; needed where `settings.lambda_content` is not 0.
-    seed
-        Of the interpolation factors of the gradient penalty; with the step number it determines them.
     """
 
     def __init__(
@@ -74,109 +88,122 @@ class DeblurGAN(keras.Model):
         averaged: keras.Model,
         settings: Train,
         features: keras.Model | None = None,
-        seed: int = 0,
     ) -> None:
         super().__init__(name="deblurgan")
+        averaged.set_weights(generator.get_weights())
+        averaged.trainable = False
         self.generator, self.critic, self.averaged = generator, critic, averaged
-        self.averaged.set_weights(generator.get_weights())
-        self.settings, self.features, self.seed = settings, features, seed
-        names = ("loss", "pixel", "content", "psnr", "g_adversarial", "d_wasserstein", "d_penalty")
+        self.settings, self.features = settings, features
+        self.adversarial = settings.lambda_adversarial > 0
+        names = ("loss", "pixel", "content", "psnr", "g_adversarial", "g_norm", "d_wasserstein", "d_penalty", "d_norm")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
     def compile(self) -> None:
         """Give both networks the optimizer of the recipe."""
-        super().compile(jit_compile=False)
+        super().compile(jit_compile=self.settings.jit)
         self.generator_optimizer = build_optimizer(self.settings, 1)
         self.critic_optimizer = build_optimizer(self.settings, self.settings.critic_steps)
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.critic_optimizer.build(self.critic.trainable_variables)
+        self.optimizer = _Both(self.generator_optimizer, self.critic_optimizer)
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """All that a training changes: networks, optimizers and the state of dropout's seed generators."""
+        parts = (self.generator, self.critic, self.averaged, self.generator_optimizer, self.critic_optimizer)
+        return [variable for part in parts for variable in part.variables]
+
+    def restored(self, images: np.ndarray) -> np.ndarray:
+        """Restore `uint8` images of shape (N, H, W, 3) with the averaged generator, at any moment of a training."""
+        if keras.backend.backend() == "jax":
+            self.jax_state_sync()  # while it trains, the variables are elsewhere
+        return to_uint8(self.averaged.predict_on_batch(to_float(images)))
 
     def call(self, blurred, training=False):
         """Restore images with the averaged generator."""
         return self.averaged(blurred, training=training)
 
-    def train_step(self, batch) -> dict:
-        """Make all critic steps, each on its own batch, then one generator step on the last one.
+    @staticmethod
+    def prepared(batch) -> tuple:
+        """A batch with its images as `float32` in [-1, 1]."""
+        blur, sharp, *position = batch
+        return tuple(ops.cast(images, "float32") / 127.5 - 1 for images in (blur, sharp)) + tuple(position)
 
-        Parameters
-        ----------
-        batch
-            `(blur, sharp)`, each (critic_steps, N, H, W, 3) in [-1, 1].
+    def critic_loss(self, real_scores, fake_scores, gradients) -> tuple:
+        """What the critic minimises, and its parts before their weights; see `losses` for the arguments."""
+        wasserstein = losses.critic_wasserstein(real_scores, fake_scores)
+        penalty = losses.gradient_penalty(gradients)
+        return wasserstein + self.settings.lambda_penalty * penalty, {
+            "d_wasserstein": wasserstein,
+            "d_penalty": penalty,
+        }
 
-        Returns
-        -------
-        dict
-            Means since the start of the epoch: `loss`, the weighted content losses; `pixel`, `content`,
-            `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights (d: the critic).
-        """
-        blur, sharp = batch
-        adversarial = self.settings.lambda_adversarial > 0
-        logs = {}
-        if adversarial:
-            for i in range(self.settings.critic_steps - 1):
-                self._critic_step(blur[i], sharp[i], self.generator(blur[i], training=True))
-        with tf.GradientTape() as tape:
-            restored = self.generator(blur[-1], training=True)
-            if adversarial:
-                with tape.stop_recording():
-                    logs |= self._critic_step(blur[-1], sharp[-1], restored)
-            loss, content_logs = self._content_loss(restored, sharp[-1])
-            logs |= content_logs
-            if adversarial:
-                logs["g_adversarial"] = losses.generator_adversarial(self.critic([blur[-1], restored], training=True))
-                loss += self.settings.lambda_adversarial * logs["g_adversarial"]
-        weights = self.generator.trainable_variables
-        self.generator_optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        self._update_average()
-        return self._averaged_logs(logs)
+    def generator_loss(self, restored, sharp, scores) -> tuple:
+        """What the generator minimises, and its parts; `scores`: the critic's of the restored images, or None."""
+        total, logs = self.content_losses(restored, sharp)
+        if scores is not None:
+            logs["g_adversarial"] = losses.generator_adversarial(scores)
+            total += self.settings.lambda_adversarial * logs["g_adversarial"]
+        return total, logs
 
-    def _critic_step(self, blur, sharp, restored) -> dict:
-        """One update of the critic on given restored images."""
-        restored = ops.stop_gradient(restored)
-        iteration = ops.cast(self.critic_optimizer.iterations, "int32")
-        shape = (ops.shape(sharp)[0], 1, 1, 1)
-        between = losses.interpolate(sharp, restored, tf.random.stateless_uniform(shape, [self.seed, iteration]))
-        with tf.GradientTape() as tape:
-            real_scores = self.critic([blur, sharp], training=True)
-            fake_scores = self.critic([blur, restored], training=True)
-            with tf.GradientTape() as inner:
-                inner.watch(between)
-                scores = ops.mean(self.critic([blur, between], training=True), axis=(1, 2, 3))
-            wasserstein = losses.critic_wasserstein(real_scores, fake_scores)
-            penalty = losses.gradient_penalty(inner.gradient(scores, between))
-            total = wasserstein + self.settings.lambda_penalty * penalty
-        weights = self.critic.trainable_variables
-        self.critic_optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
-        return {"d_wasserstein": wasserstein, "d_penalty": penalty}
-
-    def _content_loss(self, restored, sharp) -> tuple:
+    def content_losses(self, restored, sharp) -> tuple:
         """Weighted sum of the content losses, `loss` among the logs, and each of them before its weight."""
         s = self.settings
-        logs = {"pixel": losses.pixel(restored, sharp)}
+        logs = {"pixel": losses.PIXEL[s.pixel](restored, sharp)}
         total = s.lambda_pixel * logs["pixel"]
         if s.lambda_content:
-            logs["content"] = losses.content(self.features(restored), ops.stop_gradient(self.features(sharp)))
+            wanted = ops.stop_gradient(self.features(sharp))
+            logs["content"] = losses.content(self.features(restored), wanted)
             total += s.lambda_content * logs["content"]
         return total, {**logs, "loss": total}
 
-    def _update_average(self) -> None:
-        """Move the averaged generator towards the trained one, faster at first."""
-        step = ops.cast(self.generator_optimizer.iterations, "float32")
-        keep = ops.minimum(self.settings.ema, step / (step + 10))
-        for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
-            average.assign(keep * average + (1 - keep) * weight)
+    def kept_share(self, step):
+        """How much of the averaged weights stays at a generator step, counted from 1: less at first."""
+        step = ops.cast(step, "float32")
+        return ops.minimum(self.settings.ema, step / (step + 10))
 
-    def test_step(self, batch) -> dict:
-        """Measure the averaged generator on `(blur, sharp)`, each (N, H, W, 3): content losses, and PSNR in dB."""
-        blur, sharp = batch
-        restored = self.averaged(blur, training=False)
+    def validation_logs(self, restored, sharp) -> dict:
+        """Content losses, and PSNR in dB of images as they would be stored."""
         error = ops.mean(ops.square(ops.round((restored - sharp) * 127.5)), axis=(1, 2, 3))
         psnr = ops.mean(10 * ops.log10(255.0**2 / ops.maximum(error, 1e-10)))
-        return self._averaged_logs({**self._content_loss(restored, sharp)[1], "psnr": psnr}, ops.shape(blur)[0])
+        return {**self.content_losses(restored, sharp)[1], "psnr": psnr}
 
-    def _averaged_logs(self, logs: dict, weight=1) -> dict:
-        """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
-        for name, value in logs.items():
-            self.means[name].update_state(value, sample_weight=weight)
-        return {name: self.means[name].result() for name in logs}
+
+class _Both:
+    """Two optimizers where Keras asks a model for the variables of one."""
+
+    built = True
+
+    def __init__(self, *optimizers: keras.optimizers.Optimizer) -> None:
+        self.optimizers = optimizers
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        return [variable for optimizer in self.optimizers for variable in optimizer.variables]
+
+
+def build(p: Params, start: keras.Model | None = None) -> DeblurGAN:
+    """Build and compile the model that params.yaml describes.
+
+    Parameters
+    ----------
+    p
+        All parameters.
+    start
+        A generator to begin with, of the same architecture.
+
+    Raises
+    ------
+    UserError
+        The weights of the content loss cannot be had, or `start` is of another architecture.
+    """
+    keras.config.set_dtype_policy(p.train.precision)
+    features = build_features(p.train.vgg_weights) if p.train.lambda_content else None
+    generator, critic = build_generator(p.generator, p.seed), build_critic(p.critic, p.seed)
+    keras.config.set_dtype_policy("float32")
+    if start:
+        copy_weights(start, generator, "train.init_from")
+    model = DeblurGAN(generator, critic, build_generator(p.generator, p.seed), p.train, features)
+    model.compile()
+    return model

@@ -1,7 +1,8 @@
-"""Import TensorFlow without its start-up notes; a stage with networks imports this first."""
+"""Import Keras and its backend without their start-up notes; a stage with networks imports this first."""
 
 import contextlib
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,11 +33,33 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 with held_back_stderr():  # a machine without a GPU is told so six times
-    import tensorflow as tf
+    import keras
 
-    tf.config.list_physical_devices("GPU")
+    BACKEND = keras.backend.backend()
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
 
 
 def be_deterministic() -> None:
-    """Give the same bits for the same inputs on the same kind of machine, on a GPU too."""
-    tf.config.experimental.enable_op_determinism()
+    """Give the same bits for the same inputs on the same kind of machine, on a GPU too; call it first."""
+    if BACKEND == "tensorflow":
+        tf.config.experimental.enable_op_determinism()
+    else:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+
+
+def device() -> str:
+    """What computes: the backend, its version and the processor."""
+    if BACKEND == "tensorflow":
+        gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        names = [gpu.get("device_name", "GPU") for gpu in gpus]
+        version = tf.__version__
+    else:
+        import jax
+
+        names = [gpu.device_kind for gpu in jax.devices() if gpu.platform != "cpu"]
+        version = jax.__version__
+    processor = ", ".join(names) or f"{platform.machine()}, {os.cpu_count()} cores"
+    return f"{BACKEND} {version}, {processor}"

@@ -1,76 +1,92 @@
-"""Train DeblurGAN on data/resized: models/generator.keras, loss curves and sample pictures."""
+"""Train DeblurGAN on data/resized: models/generator.keras, loss curves and sample pictures.
+
+A run that is killed goes on where it was when it is started again.
+"""
 
 from stages import engine  # before anything that imports Keras
 
 # isort: split
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from dvclive import Live
 
 from deblurgan import params
-from deblurgan.archive import save_model
-from deblurgan.callbacks import Curves, Samples
+from deblurgan.archive import load_generator, save_model
+from deblurgan.callbacks import Curves, Progress, Samples
+from deblurgan.checkpoints import Checkpoint, fingerprint, restore, scratch
 from deblurgan.datasets import CropSequence, centre_crops, load_pairs
 from deblurgan.errors import reported
-from deblurgan.files import write_json
-from deblurgan.models import build_critic, build_generator
-from deblurgan.training import DeblurGAN
-from deblurgan.vgg import build_features
+from deblurgan.files import sha256_of, write_json
+from deblurgan.pairs import files_below
+from deblurgan.training import build
+from stages.revisions import find_model
 
 DATA = Path("data/resized")
 MODEL = Path("models/generator.keras")
 METRICS = Path("metrics/train.json")
 CURVES = Path("metrics/train")
+SPEED = Path("metrics/speed.json")
 SAMPLE_ROWS = 4
+
+
+def name_of(p: params.Params, start: Path | None) -> str:
+    """Name this training by its data, code, parameters and machine."""
+    own = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ("deblurgan", "stages")]
+    code = sorted(Path(file).resolve() for file in own if file)
+    data = [path for split in ("train", "val") for path in files_below(DATA / split)]
+    facts: dict[str, Any] = p.model_dump(include={"seed", "synthesize", "generator", "critic", "train"})
+    facts["engine"] = [engine.device(), keras.__version__, np.__version__]
+    facts["start"] = start and sha256_of(start)
+    return fingerprint(facts, [*code, *data])
 
 
 def main() -> None:
     """Run the stage."""
     p = params.load()
     t = p.train
-    keras.utils.set_random_seed(p.seed)
     if t.deterministic:
         engine.be_deterministic()
-    features = build_features(t.vgg_weights) if t.lambda_content else None
+    keras.utils.set_random_seed(p.seed)
     train, val = (load_pairs(DATA, split, t.crop) for split in ("train", "val"))
-    print(
-        f"train: {len(train)} pairs, val: {len(val)} pairs, {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}"
-    )
-
-    generator = build_generator(p.generator, p.seed)
-    print(f"generator: {generator.count_params():,} parameters")
-    model = DeblurGAN(
-        generator, build_critic(p.critic, p.seed), build_generator(p.generator, p.seed), t, features, p.seed
-    )
-    model.compile()
-    batches = CropSequence(
-        train,
-        seed=p.seed,
-        steps=t.steps,
-        batch_size=t.batch_size,
-        critic_steps=t.critic_steps,
-        crop=t.crop,
-        flip=t.flip,
-    )
+    print(f"train: {len(train)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
+    start = find_model(t.init_from, MODEL) if t.init_from else None
+    model = build(p, load_generator(start) if start else None)
+    print(f"generator: {model.generator.count_params():,} parameters, on {engine.device()}")
     blur, sharp = centre_crops(val, t.crop)
     rows = np.linspace(0, len(blur) - 1, min(SAMPLE_ROWS, len(blur))).round().astype(int)
     at = {round(share * t.steps) for share in t.sample_at}
-    with Live(str(CURVES), dvcyaml=None, report=None, save_dvc_exp=False) as live:
-        history = model.fit(
-            batches,
+    with scratch(name_of(p, start)) as folder, Live(str(CURVES), dvcyaml=None, report=None, save_dvc_exp=False) as live:
+        history = restore(folder, model.state)
+        done = len(history) * t.validate_every
+        if done:
+            print(f"going on after step {done} of {t.steps}")
+        progress = Progress(t.steps, done)
+        watching = [
+            Curves(live, t.validate_every, history),
+            Samples(live, folder, blur[rows], sharp[rows], at, done),
+            Checkpoint(folder, history),
+            progress,
+        ]
+        model.fit(
+            CropSequence(train, t, p.seed, p.synthesize if t.fresh_blur else None, done),
+            initial_epoch=len(history),
             epochs=t.steps // t.validate_every,
             steps_per_epoch=t.validate_every,
             shuffle=False,
             validation_data=(blur, sharp),
             validation_batch_size=t.batch_size,
-            callbacks=[Curves(live), Samples(live, blur[rows], sharp[rows], at)],
-        ).history
-    (CURVES / "metrics.json").unlink()  # DVCLive's summary, which metrics/train.json repeats
-    save_model(model.averaged, MODEL)
-    write_json(METRICS, {"steps": t.steps, **{name: values[-1] for name, values in sorted(history.items())}})
+            callbacks=watching,
+            verbose=0,
+        )
+        (CURVES / "metrics.json").unlink()  # DVCLive's summary, which metrics/train.json repeats
+        save_model(model.averaged, MODEL)
+        write_json(METRICS, {"steps": t.steps, **dict(sorted(history[-1].items()))})
+        progress.write(SPEED, engine.device())
 
 
 if __name__ == "__main__":

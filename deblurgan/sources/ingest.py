@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from deblurgan.errors import UserError
-from deblurgan.files import home_expanded, sha256_of
+from deblurgan.files import cache_directory, home_expanded, sha256_of
 from deblurgan.pairs import files_below
 from deblurgan.params import IngestGopro
 from deblurgan.sources import gopro, kaggle
 from deblurgan.sources.layouts import Entry, recognise
 from deblurgan.sources.trees import open_tree
-from deblurgan.sources.web import cache_directory, download
+from deblurgan.sources.web import download
 
 
 def locate(settings: IngestGopro) -> Path:

@@ -12,9 +12,9 @@ import requests
 from PIL import Image
 
 from deblurgan.errors import UserError
-from deblurgan.files import new_file
+from deblurgan.files import cache_directory, new_file
 from deblurgan.sources.unsplash import Photo
-from deblurgan.sources.web import TRIES, Gone, HeaderAuth, address_for_people, cache_directory, patient_get
+from deblurgan.sources.web import TRIES, Gone, HeaderAuth, address_for_people, patient_get
 
 AT_ONCE = 8
 QUALITY = 90

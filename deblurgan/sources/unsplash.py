@@ -18,9 +18,9 @@ import requests
 from dotenv import dotenv_values
 
 from deblurgan.errors import UserError
-from deblurgan.files import new_file
+from deblurgan.files import cache_directory, new_file
 from deblurgan.sources.allowance import Allowance
-from deblurgan.sources.web import Gone, HeaderAuth, address_for_people, cache_directory, patient_get
+from deblurgan.sources.web import Gone, HeaderAuth, address_for_people, patient_get
 
 API = "https://api.unsplash.com"
 KEY = "UNSPLASH_ACCESS_KEY"

@@ -15,9 +15,8 @@ from requests.auth import AuthBase
 from tqdm import tqdm
 
 from deblurgan.errors import UserError
-from deblurgan.files import home_expanded, locked, new_file, sha256_of
+from deblurgan.files import CACHE, locked, new_file, sha256_of
 
-CACHE = "DEBLURGAN_CACHE"
 """Environment variable: where downloads are kept, outside of any run's directory; ~/.cache/deblurgan without it."""
 TIMEOUT = (10, 60)
 TRIES = 5
@@ -39,11 +38,6 @@ class HeaderAuth(AuthBase):
 
 class Gone(Exception):
     """What was asked for is not there any more."""
-
-
-def cache_directory() -> Path:
-    """Where downloads are kept from run to run."""
-    return home_expanded(os.environ.get(CACHE) or "~/.cache/deblurgan").resolve()
 
 
 def address_for_people(url: str) -> str:

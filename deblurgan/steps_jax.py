@@ -1,0 +1,139 @@
+"""The training and validation step on JAX: as on TensorFlow, written as functions of the variables' values."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+
+from deblurgan import losses
+
+
+class _Values(dict):
+    """The values of variables while a step is computed."""
+
+    def __init__(self, groups: list[list[keras.Variable]], values: Any) -> None:
+        super().__init__()
+        self.groups = groups
+        for group, part in zip(groups, values, strict=True):
+            self.put(group, part)
+
+    def of(self, variables: list[keras.Variable]) -> list:
+        return [self[id(variable)] for variable in variables]
+
+    def put(self, variables: list[keras.Variable], values: Any) -> None:
+        self.update((id(variable), value) for variable, value in zip(variables, values, strict=True))
+
+    def state(self) -> tuple[list, ...]:
+        return tuple(self.of(group) for group in self.groups)
+
+
+class Steps:
+    """What `fit()` and `evaluate()` call for a batch; mixed into `training.DeblurGAN`."""
+
+    def train_step(self, state, batch) -> tuple:
+        """Make all critic steps, each on its own batch, then one generator step on the last one.
+
+        Parameters
+        ----------
+        state
+            Values of the trainable, of other, of the optimizers' and of the metrics' variables.
+        batch
+            See `datasets.CropSequence`.
+
+        Returns
+        -------
+        logs, state
+            As on TensorFlow, and the new values.
+        """
+        optimizers, generator = self.optimizer.variables, self.generator
+        now = _Values(
+            [self.trainable_variables, self.non_trainable_variables, optimizers, self.metrics_variables], state
+        )
+        blur, sharp, position = self.prepared(batch)
+        last, logs = self.settings.critic_steps - 1, {}
+
+        def restore(weights, images):
+            return generator.stateless_call(weights, now.of(generator.non_trainable_variables), images, training=True)
+
+        if self.adversarial and last:
+            early, others = restore(now.of(generator.trainable_variables), blur[:, :last].reshape(-1, *blur.shape[2:]))
+            now.put(generator.non_trainable_variables, others)
+            early = early.reshape(blur[:, :last].shape)
+            for i in range(last):
+                self._critic_step(now, blur[:, i], sharp[:, i], early[:, i], position[:, i])
+        blur, sharp, position = blur[:, last], sharp[:, last], position[:, last]
+        weights = now.of(generator.trainable_variables)
+        restored, backward, others = jax.vjp(lambda weights: restore(weights, blur), weights, has_aux=True)
+        now.put(generator.non_trainable_variables, others)
+        if self.adversarial:
+            logs |= self._critic_step(now, blur, sharp, restored, position)
+
+        def loss(restored):
+            scores = self._scores(now.of(self.critic.trainable_variables), blur, restored) if self.adversarial else None
+            total, logs = self.generator_loss(restored, sharp, scores)
+            return self._scaled(now, self.generator_optimizer, total), logs
+
+        gradient, generator_logs = jax.grad(loss, has_aux=True)(restored)
+        (gradients,) = backward(gradient)
+        norm = self._apply(now, generator, self.generator_optimizer, gradients)
+        keep = self.kept_share(now.of([self.generator_optimizer.iterations])[0])
+        pairs = zip(now.of(self.averaged.weights), now.of(generator.weights), strict=True)
+        now.put(self.averaged.weights, [keep * average + (1 - keep) * weight for average, weight in pairs])
+        logs = self._means(now, {**logs, **generator_logs, "g_norm": norm})
+        return logs, now.state()
+
+    def test_step(self, state, batch) -> tuple:
+        """Measure the averaged generator: content losses, and PSNR in dB."""
+        now = _Values([self.trainable_variables, self.non_trainable_variables, self.metrics_variables], state)
+        blur, sharp = self.prepared(batch)
+        averaged = self.averaged
+        restored, _ = averaged.stateless_call(
+            now.of(averaged.trainable_variables), now.of(averaged.non_trainable_variables), blur, training=False
+        )
+        logs = self._means(now, self.validation_logs(restored, sharp), blur.shape[0])
+        return logs, now.state()
+
+    def _scores(self, weights, blur, judged):
+        return self.critic.stateless_call(weights, [], [blur, judged], training=True)[0]
+
+    def _critic_step(self, now: _Values, blur, sharp, restored, position) -> dict:
+        """One update of the critic on given restored images."""
+        restored = jax.lax.stop_gradient(restored)
+        between = losses.interpolate(sharp, restored, position[:, None, None, None])
+
+        def loss(weights):
+            # instance norm sees each image alone, so that both halves of a batch can be scored together
+            scores = self._scores(weights, jnp.concatenate([blur, blur]), jnp.concatenate([sharp, restored]))
+            slopes = jax.grad(lambda images: losses.image_scores(self._scores(weights, blur, images)).sum())(between)
+            total, logs = self.critic_loss(*jnp.split(scores, 2), slopes)
+            return self._scaled(now, self.critic_optimizer, total), logs
+
+        gradients, logs = jax.grad(loss, has_aux=True)(now.of(self.critic.trainable_variables))
+        return {**logs, "d_norm": self._apply(now, self.critic, self.critic_optimizer, gradients)}
+
+    def _scaled(self, now: _Values, optimizer, loss):
+        """The loss times the scale that keeps float16 gradients from vanishing."""
+        values = zip(optimizer.variables, now.of(optimizer.variables), strict=True)
+        with keras.StatelessScope(state_mapping=values):
+            return optimizer.scale_loss(loss)
+
+    def _apply(self, now: _Values, network, optimizer, gradients):
+        """Update weights; the norm of the gradients, before the optimizer clips them."""
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
+        norm /= self._scaled(now, optimizer, jnp.ones(()))
+        weights, variables = optimizer.stateless_apply(
+            now.of(optimizer.variables), gradients, now.of(network.trainable_variables)
+        )
+        now.put(network.trainable_variables, weights)
+        now.put(optimizer.variables, variables)
+        return norm
+
+    def _means(self, now: _Values, logs: dict, weight=1) -> dict:
+        """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
+        means = {}
+        for name, value in logs.items():
+            mean = self.means[name]
+            now.put(mean.variables, mean.stateless_update_state(now.of(mean.variables), value, sample_weight=weight))
+            means[name] = mean.stateless_result(now.of(mean.variables))
+        return means

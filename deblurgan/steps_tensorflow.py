@@ -1,0 +1,90 @@
+"""The training and validation step on TensorFlow."""
+
+import tensorflow as tf
+
+from deblurgan import losses
+
+
+class Steps:
+    """What `fit()` and `evaluate()` call for a batch; mixed into `training.DeblurGAN`."""
+
+    def train_step(self, batch) -> dict:
+        """Make all critic steps, each on its own batch, then one generator step on the last one.
+
+        Parameters
+        ----------
+        batch
+            See `datasets.CropSequence`.
+
+        Returns
+        -------
+        dict
+            Means since the start of the epoch: `loss`, the weighted content losses; `pixel`, `content`,
+            `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights; `g_norm` and `d_norm`, the norms of
+            the gradients (g: of the generator; d: of the critic).
+        """
+        blur, sharp, position = self.prepared(batch)
+        last, logs = self.settings.critic_steps - 1, {}
+        if self.adversarial and last:
+            early = self._restored(blur[:, :last])
+            for i in range(last):
+                self._critic_step(blur[:, i], sharp[:, i], early[:, i], position[:, i])
+        blur, sharp, position = blur[:, last], sharp[:, last], position[:, last]
+        with tf.GradientTape() as tape:
+            restored = self.generator(blur, training=True)
+            scores = None
+            if self.adversarial:
+                with tape.stop_recording():
+                    logs |= self._critic_step(blur, sharp, restored, position)
+                scores = self.critic([blur, restored], training=True)
+            total, generator_logs = self.generator_loss(restored, sharp, scores)
+            total = self.generator_optimizer.scale_loss(_share(total))
+        weights = self.generator.trainable_variables
+        logs |= {**generator_logs, "g_norm": _apply(self.generator_optimizer, tape.gradient(total, weights), weights)}
+        keep = self.kept_share(self.generator_optimizer.iterations)
+        for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
+            average.assign(keep * average + (1 - keep) * weight)
+        return self._means(logs)
+
+    def test_step(self, batch) -> dict:
+        """Measure the averaged generator: content losses, and PSNR in dB."""
+        blur, sharp = self.prepared(batch)
+        logs = self.validation_logs(self.averaged(blur, training=False), sharp)
+        return self._means(logs, tf.shape(blur)[0])
+
+    def _restored(self, blur):
+        """Restore (N, steps, H, W, 3) in one pass: the generator does not change between the critic's steps."""
+        restored = self.generator(tf.reshape(blur, tf.concat([[-1], tf.shape(blur)[2:]], 0)), training=True)
+        return tf.reshape(restored, tf.shape(blur))
+
+    def _critic_step(self, blur, sharp, restored, position) -> dict:
+        """One update of the critic on given restored images."""
+        restored = tf.stop_gradient(restored)
+        between = losses.interpolate(sharp, restored, position[:, None, None, None])
+        with tf.GradientTape() as tape:
+            # instance norm sees each image alone, so that both halves of a batch can be scored together
+            scores = self.critic([tf.concat([blur, blur], 0), tf.concat([sharp, restored], 0)], training=True)
+            with tf.GradientTape() as inner:
+                inner.watch(between)
+                score = tf.reduce_sum(losses.image_scores(self.critic([blur, between], training=True)))
+            total, logs = self.critic_loss(*tf.split(scores, 2), inner.gradient(score, between))
+            total = self.critic_optimizer.scale_loss(_share(total))
+        weights = self.critic.trainable_variables
+        return {**logs, "d_norm": _apply(self.critic_optimizer, tape.gradient(total, weights), weights)}
+
+    def _means(self, logs: dict, weight=1) -> dict:
+        """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
+        for name, value in logs.items():
+            self.means[name].update_state(value, sample_weight=weight)
+        return {name: self.means[name].result() for name in logs}
+
+
+def _share(loss):
+    """One device's share of a loss: optimizers add up the gradients of all devices."""
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _apply(optimizer, gradients, weights):
+    """Update weights; the norm of the gradients, before the optimizer clips them."""
+    optimizer.apply(gradients, weights)
+    return tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.ones(()))
