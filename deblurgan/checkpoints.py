@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ Logs = dict[str, float]
 FILE = "checkpoint.npz"
 
 
-def fingerprint(facts: Any, files: Iterable[Path]) -> str:
+def fingerprint(facts: Any, files: dict[str, Path]) -> str:
     """Name a training by what determines it.
 
     Parameters
@@ -30,11 +30,11 @@ def fingerprint(facts: Any, files: Iterable[Path]) -> str:
     facts
         Parameters, versions, device: anything that JSON holds.
     files
-        Data and code in a fixed order; the folders that they lie in do not count.
+        Data and code, by names that do not depend on where this copy of the repository lies.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for path in files:
-        digest.update(f"{path.name}\0{sha256_of(path)}\0".encode())
+    for name in sorted(files):
+        digest.update(f"{name}\0{sha256_of(files[name])}\0".encode())
     return digest.hexdigest()[:16]
 
 

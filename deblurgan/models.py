@@ -42,6 +42,28 @@ class ReflectionPad(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("deblurgan")
+class InstanceNorm(layers.Layer):
+    """Each channel of each image to mean 0 and variance 1, without learned scale or offset.
+
+    Written out, since the gradient penalty differentiates it twice: TensorFlow's `moments`, on which Keras's own layers
+    are built, stops the gradient at the mean, and their second derivative is wrong.
+    """
+
+    EPSILON = 1e-5
+
+    def call(self, images):
+        """Normalise `(N, H, W, C)`."""
+        exact = ops.cast(images, keras.backend.result_type(images.dtype, "float32"))  # float16 would overflow
+        centred = exact - ops.mean(exact, axis=(1, 2), keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=(1, 2), keepdims=True)
+        return ops.cast(centred * ops.rsqrt(variance + self.EPSILON), images.dtype)
+
+    def compute_output_shape(self, shape):
+        """Shape of the images."""
+        return shape
+
+
+@keras.saving.register_keras_serializable("deblurgan")
 class AddAndClip(layers.Layer):
     """The global skip: `clip(image + residual, -1, 1)`."""
 
@@ -66,7 +88,7 @@ def _norm(x, norm: str, name: str):
     """Instance norm without learned scale or offset, as in the paper's code; or nothing."""
     if norm == "none":
         return x
-    return layers.GroupNormalization(-1, epsilon=1e-5, center=False, scale=False, name=name)(x)
+    return InstanceNorm(name=name)(x)
 
 
 def build_generator(settings: Generator, seed: int = 0) -> keras.Model:

@@ -132,7 +132,7 @@ class Steps:
     def _means(self, now: _Values, logs: dict, weight=1) -> dict:
         """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
         means = {}
-        for name, value in logs.items():
+        for name, value in self.measured(logs).items():
             mean = self.means[name]
             now.put(mean.variables, mean.stateless_update_state(now.of(mean.variables), value, sample_weight=weight))
             means[name] = mean.stateless_result(now.of(mean.variables))

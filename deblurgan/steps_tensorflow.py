@@ -74,6 +74,7 @@ class Steps:
 
     def _means(self, logs: dict, weight=1) -> dict:
         """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
+        logs = self.measured(logs)
         for name, value in logs.items():
             self.means[name].update_state(value, sample_weight=weight)
         return {name: self.means[name].result() for name in logs}

@@ -101,7 +101,7 @@ class DeblurGAN(Steps, keras.Model):
 
     def compile(self) -> None:
         """Give both networks the optimizer of the recipe."""
-        super().compile(jit_compile=self.settings.jit)
+        super().compile(jit_compile=self.settings.jit or keras.backend.backend() == "jax")
         self.generator_optimizer = build_optimizer(self.settings, 1)
         self.critic_optimizer = build_optimizer(self.settings, self.settings.critic_steps)
         self.generator_optimizer.build(self.generator.trainable_variables)
@@ -157,6 +157,10 @@ class DeblurGAN(Steps, keras.Model):
             logs["content"] = losses.content(self.features(restored), wanted)
             total += s.lambda_content * logs["content"]
         return total, {**logs, "loss": total}
+
+    def measured(self, logs: dict) -> dict:
+        """What is logged: all, but for norms of float16 gradients, which overflow while the loss scale is found."""
+        return {k: v for k, v in logs.items() if self.settings.precision != "mixed_float16" or not k.endswith("_norm")}
 
     def kept_share(self, step):
         """How much of the averaged weights stays at a generator step, counted from 1: less at first."""

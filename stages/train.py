@@ -21,7 +21,7 @@ from deblurgan.callbacks import Curves, Progress, Samples
 from deblurgan.checkpoints import Checkpoint, fingerprint, restore, scratch
 from deblurgan.datasets import CropSequence, centre_crops, load_pairs
 from deblurgan.errors import reported
-from deblurgan.files import sha256_of, write_json
+from deblurgan.files import write_json
 from deblurgan.pairs import files_below
 from deblurgan.training import build
 from stages.revisions import find_model
@@ -36,13 +36,13 @@ SAMPLE_ROWS = 4
 
 def name_of(p: params.Params, start: Path | None) -> str:
     """Name this training by its data, code, parameters and machine."""
-    own = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ("deblurgan", "stages")]
-    code = sorted(Path(file).resolve() for file in own if file)
-    data = [path for split in ("train", "val") for path in files_below(DATA / split)]
+    own = {name: module.__file__ for name, module in sys.modules.items() if name.startswith(("deblurgan", "stages"))}
+    files = {name: Path(file) for name, file in {**own, "stages.train": __file__}.items() if file}
+    files |= {path.as_posix(): path for split in ("train", "val") for path in files_below(DATA / split)}
+    files |= {name: Path(path) for name, path in (("start", start), ("vgg", p.train.vgg_weights)) if path}
     facts: dict[str, Any] = p.model_dump(include={"seed", "synthesize", "generator", "critic", "train"})
     facts["engine"] = [engine.device(), keras.__version__, np.__version__]
-    facts["start"] = start and sha256_of(start)
-    return fingerprint(facts, [*code, *data])
+    return fingerprint(facts, files)
 
 
 def main() -> None:

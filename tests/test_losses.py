@@ -89,6 +89,7 @@ def test_interpolation_ends_at_its_images_and_is_linear_between():
 
 def test_content_losses():
     a, b = images(0), images(1)
-    assert float(losses.pixel(a, b)) == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert float(losses.l1(a, b)) == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert float(losses.charbonnier(a, b)) == pytest.approx(np.sqrt((a - b) ** 2 + 1e-6).mean(), rel=1e-5)
     assert float(losses.content(a, b)) == pytest.approx(((a - b) ** 2).mean(), rel=1e-5)
-    assert float(losses.pixel(a, a)) == float(losses.content(a, a)) == 0
+    assert float(losses.l1(a, a)) == float(losses.content(a, a)) == 0

@@ -13,9 +13,11 @@ from deblurgan.inference import deblur
 from deblurgan.models import ReflectionPad, build_critic, build_generator
 from deblurgan.params import Critic, Generator
 
-PAPER_GENERATOR = Generator(filters=64, blocks=9, norm="instance", dropout=0.5, identity_start=False)
+PAPER_GENERATOR = Generator(
+    filters=64, blocks=9, norm="instance", upsample="transpose", dropout=0.5, identity_start=False
+)
 PAPER_CRITIC = Critic(filters=64, layers=3, norm="instance", conditional=False)
-SMALL = Generator(filters=4, blocks=2, norm="none", dropout=0.0, identity_start=True)
+SMALL = Generator(filters=4, blocks=2, norm="none", upsample="transpose", dropout=0.0, identity_start=True)
 RANDOM = SMALL.model_copy(update={"identity_start": False})
 
 
@@ -31,8 +33,9 @@ def test_the_papers_networks_have_the_papers_sizes():
 
 
 @pytest.mark.parametrize("norm", ["instance", "none"])
-def test_output_has_the_shape_and_range_of_the_input(norm):
-    generator = build_generator(RANDOM.model_copy(update={"norm": norm}))
+@pytest.mark.parametrize("upsample", ["transpose", "resize"])
+def test_output_has_the_shape_and_range_of_the_input(norm, upsample):
+    generator = build_generator(RANDOM.model_copy(update={"norm": norm, "upsample": upsample}))
     x = images(2, 24, 36, 3)
     y = generator.predict_on_batch(x)
     assert y.shape == x.shape

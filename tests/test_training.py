@@ -1,5 +1,7 @@
 """The training step, the schedule, the crops and what is watched."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import tensorflow as tf
 from conftest import ROOT
 
 from deblurgan import losses
+from deblurgan.blur.convolution import blur_image
+from deblurgan.blur.trajectory import random_blur
 from deblurgan.callbacks import Curves
-from deblurgan.datasets import CropSequence, centre_crops, load_pairs, random_crops
+from deblurgan.datasets import CropSequence, Images, centre_crops, load_pairs, random_crop
 from deblurgan.errors import UserError
 from deblurgan.images import to_float, write_png
 from deblurgan.metrics import psnr
@@ -16,23 +20,30 @@ from deblurgan.models import build_critic, build_generator
 from deblurgan.params import Critic, Generator, load
 from deblurgan.training import DeblurGAN, Trapezoid
 
-GENERATOR = Generator(filters=4, blocks=1, norm="none", dropout=0.0, identity_start=True)
+GENERATOR = Generator(filters=4, blocks=1, norm="none", upsample="transpose", dropout=0.0, identity_start=True)
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
-DEFAULT = load(ROOT / "params.yaml").train
+PARAMS = load(ROOT / "params.yaml")
+DEFAULT = PARAMS.train
 
 
 def model(features=None, critic=CRITIC, **changes) -> DeblurGAN:
     settings = DEFAULT.model_copy(update={"steps": 10, "lambda_adversarial": 1.0, **changes})
     networks = build_generator(GENERATOR, 1), build_critic(critic, 1), build_generator(GENERATOR, 1)
-    gan = DeblurGAN(*networks, settings, features, seed=1)
+    gan = DeblurGAN(*networks, settings, features)
     gan.compile()
     return gan
 
 
 def batch(critic_steps=1, count=2, seed=0):
     rng = np.random.default_rng(seed)
-    sharp = rng.uniform(-1, 1, (critic_steps, count, 16, 16, 3)).astype(np.float32)
-    return tf.constant(sharp * 0.5), tf.constant(sharp)
+    sharp = rng.integers(0, 256, (count, critic_steps, 16, 16, 3), dtype=np.uint8)
+    position = rng.random((count, critic_steps), dtype=np.float32)
+    return tf.constant(sharp // 2), tf.constant(sharp), tf.constant(position)
+
+
+def last(images):
+    """The batch of the generator, as networks see it."""
+    return to_float(np.asarray(images)[:, -1])
 
 
 def moved(before, after):
@@ -56,15 +67,16 @@ def test_a_step_updates_each_network_as_often_as_the_recipe_says(critic_steps):
         assert moved(before, network.get_weights())
     assert int(gan.generator_optimizer.iterations) == 1
     assert int(gan.critic_optimizer.iterations) == critic_steps
-    assert set(logs) == {"loss", "pixel", "g_adversarial", "d_wasserstein", "d_penalty"}
+    assert set(logs) == {"loss", "pixel", "g_adversarial", "g_norm", "d_wasserstein", "d_penalty", "d_norm"}
     assert all(np.isfinite(float(value)) for value in logs.values())
 
 
 def test_the_first_step_reports_the_losses_as_defined():
     gan = model()
-    blur, sharp = batch()
-    real, fake = (np.asarray(gan.critic([blur[0], x])) for x in (sharp[0], blur[0]))  # identity start: output = input
-    logs = gan.train_step((blur, sharp))
+    images = batch()
+    blur, sharp = map(last, images[:2])
+    real, fake = (np.asarray(gan.critic([blur, x])) for x in (sharp, blur))  # identity start: output = input
+    logs = gan.train_step(images)
     assert float(logs["pixel"]) == pytest.approx(np.abs(blur - sharp).mean(), rel=1e-5)
     assert float(logs["loss"]) == pytest.approx(DEFAULT.lambda_pixel * float(logs["pixel"]), rel=1e-5)
     assert float(logs["d_wasserstein"]) == pytest.approx(float(losses.critic_wasserstein(real, fake)), rel=1e-4)
@@ -76,7 +88,7 @@ def with_linear_critic(**changes) -> DeblurGAN:
     score = keras.layers.Conv2D(1, 16, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(seed=1))
     critic = keras.Model([blurred, judged], score(judged))
     settings = DEFAULT.model_copy(update={"steps": 100, "warmup": 0.0, "lambda_adversarial": 1.0, **changes})
-    gan = DeblurGAN(build_generator(GENERATOR, 1), critic, build_generator(GENERATOR, 1), settings, seed=1)
+    gan = DeblurGAN(build_generator(GENERATOR, 1), critic, build_generator(GENERATOR, 1), settings)
     gan.compile()
     return gan
 
@@ -96,12 +108,12 @@ def test_the_penalty_in_a_step_is_that_of_a_linear_critic_and_pulls_its_norm_to_
 def test_the_adversarial_loss_raises_the_critics_score():
     gan = with_linear_critic(lambda_pixel=0.0)
     gan.critic_optimizer = keras.optimizers.SGD(0.0)
-    blur, sharp = batch()
-    scores = []
+    images, scores = batch(), []
+    blur = tf.constant(last(images[0]))
     for _ in range(5):
-        scores.append(float(np.mean(gan.critic([blur[0], gan.generator(blur[0])]))))
+        scores.append(float(np.mean(gan.critic([blur, gan.generator(blur)]))))
         gan.reset_metrics()
-        assert float(gan.train_step((blur, sharp))["g_adversarial"]) == pytest.approx(-scores[-1], abs=1e-4)
+        assert float(gan.train_step(images)["g_adversarial"]) == pytest.approx(-scores[-1], abs=1e-4)
     assert scores == sorted(scores)
     assert scores[-1] > scores[0]
 
@@ -109,7 +121,7 @@ def test_the_adversarial_loss_raises_the_critics_score():
 def test_without_adversarial_weight_the_critic_rests():
     gan = model(lambda_adversarial=0.0)
     before = gan.critic.get_weights()
-    assert set(gan.train_step(batch())) == {"loss", "pixel"}
+    assert set(gan.train_step(batch())) == {"loss", "pixel", "g_norm"}
     assert not moved(before, gan.critic.get_weights())
 
 
@@ -152,9 +164,9 @@ def test_a_content_loss_uses_the_features():
         return images[:, ::2, ::2, :1]
 
     gan = model(features, lambda_content=3.0, lambda_pixel=0.0, lambda_adversarial=0.0)
-    blur, sharp = batch()
-    logs = gan.train_step((blur, sharp))
-    expected = np.square(features(blur[0]) - features(sharp[0])).mean()
+    images = batch()
+    logs = gan.train_step(images)
+    expected = np.square(features(last(images[0])) - features(last(images[1]))).mean()
     assert float(logs["content"]) == pytest.approx(expected, rel=1e-5)
     assert float(logs["loss"]) == pytest.approx(3 * expected, rel=1e-5)
 
@@ -163,7 +175,7 @@ def test_validation_measures_psnr_as_it_is_defined():
     rng = np.random.default_rng(0)
     blur, sharp = (rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8) for _ in range(2))
     gan = model()
-    logs = gan.evaluate(to_float(blur), to_float(sharp), batch_size=2, verbose=0, return_dict=True)
+    logs = gan.evaluate(blur, sharp, batch_size=2, verbose=0, return_dict=True)
     expected = np.mean([psnr(a, b) for a, b in zip(blur, sharp, strict=True)])  # over images, though batches differ
     assert logs["psnr"] == pytest.approx(expected, abs=1e-4)
 
@@ -178,23 +190,29 @@ def test_two_runs_give_the_same_weights():
         np.testing.assert_array_equal(a, b)
 
 
-def pairs(count=3, height=24, width=30):
+def pairs(count=3, height=24, width=30, drawn=False):
     rng = np.random.default_rng(5)
-    return [tuple(rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)) for _ in range(count)]
+    return [Images(rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8), drawn) for _ in range(count)]
 
 
-def sequence_of(kind=CropSequence, **changes):
-    arguments = {"seed": 1, "steps": 6, "batch_size": 2, "critic_steps": 2, "crop": 8, "flip": True, **changes}
-    return kind(pairs(), **arguments)
+def sequence_of(kind=CropSequence, seed=1, first=0, **changes):
+    small = {"steps": 6, "batch_size": 2, "critic_steps": 2, "crop": 8, "flip": True, **changes}
+    return kind(pairs(), DEFAULT.model_copy(update=small), seed, first=first)
 
 
 def test_crops_are_a_function_of_seed_and_step():
-    items = np.array([sequence_of()[step] for step in range(6)])
+    items = np.array([sequence_of()[step][:2] for step in range(6)])
     assert items.shape == (6, 2, 2, 2, 8, 8, 3)
-    assert np.abs(items).max() <= 1
+    assert items.dtype == np.uint8
     assert len(np.unique(items.reshape(6, -1), axis=0)) == 6
-    np.testing.assert_array_equal(items[::-1], [sequence_of(steps=9)[step] for step in reversed(range(6))])
-    assert (items != [sequence_of(seed=2)[step] for step in range(6)]).any()
+    np.testing.assert_array_equal(items[::-1], [sequence_of(steps=9)[step][:2] for step in reversed(range(6))])
+    np.testing.assert_array_equal(items[4:], [sequence_of(first=4)[step][:2] for step in range(2)])
+    assert (items != [sequence_of(seed=2)[step][:2] for step in range(6)]).any()
+    positions = np.array([sequence_of()[step][2] for step in range(6)])
+    assert positions.shape == (6, 2, 2)
+    assert positions.dtype == np.float32
+    assert len(np.unique(positions)) == positions.size
+    assert 0 <= positions.min() < positions.max() <= 1
 
 
 def test_fit_sees_each_step_once_and_in_order():
@@ -202,14 +220,14 @@ def test_fit_sees_each_step_once_and_in_order():
 
     class Spy(CropSequence):
         def __getitem__(self, step):
-            blur, sharp = super().__getitem__(step)
-            return blur * 0 + np.float32(step / 100), sharp
+            blur, *others = super().__getitem__(step)
+            return np.full_like(blur, step), *others
 
     gan = model(lambda_adversarial=0.0, steps=6)
     step = gan.train_step
 
     def watched(batch):
-        tf.py_function(lambda x: seen.append(round(float(x) * 100)), [batch[0][0, 0, 0, 0, 0]], [])
+        tf.py_function(lambda x: seen.append(int(x)), [batch[0][0, 0, 0, 0, 0]], [])
         return step(batch)
 
     gan.train_step = watched
@@ -219,19 +237,75 @@ def test_fit_sees_each_step_once_and_in_order():
 
 def test_both_halves_are_cut_alike():
     sharp = np.random.default_rng(0).integers(0, 200, (20, 20, 3), dtype=np.uint8)
-    blur, cut = random_crops([(sharp + 50, sharp)], np.random.default_rng(1), 20, 8, flip=True)
-    np.testing.assert_allclose(blur - cut, 50 / 127.5, atol=1e-5)
-    places = np.lib.stride_tricks.sliding_window_view(to_float(sharp), (8, 8, 3)).reshape(-1, 8, 8, 3)
-    for crop in cut:
-        assert any(np.array_equal(crop, p) or np.array_equal(crop[:, ::-1], p) for p in places)
+    places = np.lib.stride_tricks.sliding_window_view(sharp, (8, 8, 3)).reshape(-1, 8, 8, 3)
+    rng = np.random.default_rng(1)
+    turned = set()
+    for _ in range(60):
+        blur, crop = random_crop(Images(np.stack([sharp + 50, sharp])), rng, ALL_WAYS)
+        np.testing.assert_array_equal(blur, crop + 50)
+        turned |= {i for i, way in enumerate(symmetries(crop)) if (places == way).all(axis=(1, 2, 3)).any()}
+    assert turned == set(range(8))
+
+
+ALL_WAYS = DEFAULT.model_copy(update={"crop": 8, "flip": True, "flip_vertical": True, "rotate": True})
+
+
+def symmetries(image):
+    """The eight ways to mirror and turn a square."""
+    turned = [np.rot90(image, n) for n in range(4)]
+    return [*turned, *(way[:, ::-1] for way in turned)]
+
+
+def test_upright_photos_stay_upright():
+    """By default a crop is mirrored left to right at most: streets have an up."""
+    sharp = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None], (20, 20, 3))
+    crops = [random_crop(Images(np.stack([sharp, sharp])), np.random.default_rng(n), ALL_FLIPS)[0] for n in range(20)]
+    assert all((np.diff(crop[:, 0, 0].astype(int)) == 1).all() for crop in crops)
+
+
+ALL_FLIPS = DEFAULT.model_copy(update={"crop": 8})
+
+
+@pytest.mark.parametrize("size", [(40, 60), (33, 32)])
+def test_a_fresh_blur_is_that_of_the_whole_photo(size):
+    """At the photo's borders, too; and each crop's is another one."""
+    sharp = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    draw = PARAMS.synthesize.model_copy(update={"noise": 0.0, "length": (20.0, 20.0)})
+    settings, kernels = DEFAULT.model_copy(update={"crop": 32, "flip": False}), []
+
+    def remembered(rng, **options):
+        kernels.append(random_blur(rng, **options))
+        return kernels[-1]
+
+    with mock.patch("deblurgan.datasets.random_blur", remembered):
+        for n in range(10):
+            blur, crop = random_crop(
+                Images(np.stack([sharp * 0, sharp]), True), np.random.default_rng(n), settings, draw
+            )
+            top, left = np.argwhere((windows(sharp, 32) == crop).all(axis=(2, 3, 4)))[0]
+            whole = blur_image(sharp, kernels[-1].kernel)[top : top + 32, left : left + 32]
+            np.testing.assert_allclose(blur, np.rint(whole), atol=1)  # transforms of other sizes round otherwise
+            assert (blur == np.rint(whole)).mean() > 0.999
+    assert len({blur.kernel.tobytes() for blur in kernels}) == 10
+
+
+def windows(image, size):
+    return np.lib.stride_tricks.sliding_window_view(image, (size, size, 3))[:, :, 0]
+
+
+def test_only_a_drawn_blur_is_drawn_again():
+    filmed = pairs(1)[0]
+    crop = random_crop(filmed, np.random.default_rng(0), ALL_FLIPS, PARAMS.synthesize)
+    np.testing.assert_array_equal(crop, random_crop(filmed, np.random.default_rng(0), ALL_FLIPS))
+    drawn = Images(filmed.both, True)
+    assert (random_crop(drawn, np.random.default_rng(0), ALL_FLIPS, PARAMS.synthesize)[0] != crop[0]).any()
 
 
 def test_every_pixel_can_be_cut_and_centre_crops_are_central():
     rows = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((1, 10, 3), np.uint8)
-    blur, _ = random_crops([(rows, rows)], np.random.default_rng(0), 200, 8, flip=False)
-    tops = np.rint((blur[:, 0, 0, 0] + 1) * 127.5)
-    assert set(tops) == {0, 1, 2}
-    np.testing.assert_allclose((centre_crops([(rows, rows)], 8)[0][0, :, 0, 0] + 1) * 127.5, np.arange(1, 9), atol=1e-4)
+    pair, rng = Images(np.stack([rows, rows])), np.random.default_rng(0)
+    assert {int(random_crop(pair, rng, ALL_FLIPS)[0, 0, 0, 0]) for _ in range(200)} == {0, 1, 2}
+    np.testing.assert_array_equal(centre_crops([pair], 8)[0][0, :, 0, 0], np.arange(1, 9))
 
 
 def write_pair(root, blur, sharp, name="train/gopro/s/{}/1.png"):
@@ -243,9 +317,9 @@ def test_pairs_that_cannot_train_are_named(tmp_path, capsys):
     with pytest.raises(UserError, match=r"no pair of at least 16x16 pixels in .*train"):
         load_pairs(tmp_path, "train", 16)
     write_pair(tmp_path, (20, 30), (20, 30))
-    assert [image.shape for image in load_pairs(tmp_path, "train", 16)[0]] == [(20, 30, 3)] * 2
-    write_pair(tmp_path, (40, 50), (40, 50), "train/gopro/s/{}/2.png")
-    assert [pair[0].shape for pair in load_pairs(tmp_path, "train", 32)] == [(40, 50, 3)]
+    assert [pair.both.shape for pair in load_pairs(tmp_path, "train", 16)] == [(2, 20, 30, 3)]
+    write_pair(tmp_path, (40, 50), (40, 50), "train/unsplash/s/{}/2.png")
+    assert [(pair.both.shape, pair.drawn) for pair in load_pairs(tmp_path, "train", 32)] == [((2, 40, 50, 3), True)]
     assert "train: 1 pairs are smaller than train.crop = 32 and left out" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"no pair of at least 64x64"):
         load_pairs(tmp_path, "train", 64)
@@ -264,8 +338,7 @@ def test_a_diverged_training_stops_with_one_line():
         def make_summary(self):
             pass
 
-    curves = Curves(Log())
-    curves.set_model(model())
+    curves = Curves(Log(), 100, [])
     curves.on_epoch_end(0, {"loss": 1.0})
-    with pytest.raises(UserError, match=r"training diverged: loss = nan by step 0; lower train\.learning_rate"):
+    with pytest.raises(UserError, match=r"training diverged: loss = nan by step 200; lower train\.learning_rate"):
         curves.on_epoch_end(1, {"loss": float("nan")})

@@ -1,0 +1,84 @@
+"""Trains a small model on the backend that KERAS_BACKEND names: what other tests run in a process of its own.
+
+`python backends.py OUT.npz PRECISION EPOCHS...` runs that many epochs, in as many runs as there are numbers, each going
+on from the checkpoint of the one before, and writes the weights, and the logs of the last epoch.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from deblurgan.checkpoints import Checkpoint, restore
+from deblurgan.datasets import CropSequence, Images
+from deblurgan.params import Params, load
+from deblurgan.training import DeblurGAN, _Both, build
+
+ROOT = Path(__file__).parents[1]
+STEPS = 2
+"""In an epoch."""
+
+
+def params(precision: str, dropout: float, critic_steps: int = 2) -> Params:
+    p = load(ROOT / "params.yaml")
+    networks = {"filters": 4, "norm": "instance"}
+    changes = {
+        "generator": {**networks, "blocks": 1, "dropout": dropout, "identity_start": False},
+        "critic": {**networks, "layers": 1},
+        "train": {
+            "steps": 100, "critic_steps": critic_steps, "batch_size": 2, "crop": 24, "precision": precision,
+            "lambda_adversarial": 1.0,
+        },
+    }  # fmt: skip
+    return p.model_copy(update={name: getattr(p, name).model_copy(update=new) for name, new in changes.items()})
+
+
+def pairs() -> list[Images]:
+    sharp = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 3), dtype=np.uint8)
+    return [Images(np.stack([image // 2, image])) for image in sharp]
+
+
+def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int) -> dict[str, float]:
+    """Go on from what the folder holds until that many epochs are done."""
+    history = restore(folder, model.state)
+    first = len(history)
+    model.fit(
+        CropSequence(pairs(), p.train, p.seed, first=first * STEPS), initial_epoch=first, epochs=epochs,
+        steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[Checkpoint(folder, history)],
+        validation_data=(pairs()[0].both[:1, :24, :24], pairs()[0].both[1:, :24, :24]),
+    )  # fmt: skip
+    return history[-1]
+
+
+def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
+    """Weights and optimizers whose first step depends on no backend."""
+    rng = np.random.default_rng(1)
+    for network in (model.generator, model.critic):
+        network.set_weights([rng.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
+    model.averaged.set_weights(model.generator.get_weights())
+    model.generator_optimizer, model.critic_optimizer = (keras.optimizers.SGD(0.001) for _ in range(2))
+    model.generator_optimizer.build(model.generator.trainable_variables)
+    model.critic_optimizer.build(model.critic.trainable_variables)
+    model.optimizer = _Both(model.generator_optimizer, model.critic_optimizer)
+    return model
+
+
+def main() -> None:
+    out, precision, *epochs = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        for number in map(int, epochs):
+            p = params(precision, dropout=0.5 if len(epochs) > 1 or number > 1 else 0.0)
+            keras.utils.set_random_seed(1)
+            model = build(p)
+            if number == 1 and len(epochs) == 1:
+                model = with_the_same_start(model)
+            logs = fit(model, p, Path(folder), number)
+        weights = {f"weight {i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(model.state)}
+        restored = model.restored(np.stack([pair.both[0, :24, :24] for pair in pairs()]))
+        np.savez(out, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
+
+
+if __name__ == "__main__":
+    main()
