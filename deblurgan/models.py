@@ -77,6 +77,11 @@ class AddAndClip(layers.Layer):
         return shapes[0]
 
 
+def exact_dtype() -> str:
+    """The type of weights, in which losses are computed where layers compute in a lower precision."""
+    return keras.config.dtype_policy().variable_dtype
+
+
 def _initializer(norm: str, seed: int, gain: float = 1.0) -> keras.Initializer:
     """N(0, 0.02) as in the paper's code; without a norm to rescale it, He's variance, or signals die out."""
     if norm == "instance":
@@ -143,7 +148,7 @@ def build_generator(settings: Generator, seed: int = 0) -> keras.Model:
     x = ReflectionPad(3, name="head_pad")(x)
     init = "zeros" if settings.identity_start else _initializer(norm, next(seeds))
     residual = layers.Conv2D(3, 7, activation="tanh", kernel_initializer=init, name="head")(x)
-    restored = AddAndClip(name="restored", dtype="float32")([blurred, residual])
+    restored = AddAndClip(name="restored", dtype=exact_dtype())([blurred, residual])
     return keras.Model(blurred, restored, name="generator")
 
 
@@ -181,5 +186,5 @@ def build_critic(settings: Critic, seed: int = 0) -> keras.Model:
         x = layers.LeakyReLU(0.2, name=f"relu{i}")(x)
     x = layers.ZeroPadding2D(2, name="scores_pad")(x)
     init = _initializer(settings.norm, 1000 * seed + 999)
-    scores = layers.Conv2D(1, 4, kernel_initializer=init, dtype="float32", name="scores")(x)
+    scores = layers.Conv2D(1, 4, kernel_initializer=init, dtype=exact_dtype(), name="scores")(x)
     return keras.Model([blurred, judged], scores, name="critic")

@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from deblurgan.errors import UserError
+from deblurgan.models import exact_dtype
 
 FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{FILE}"
@@ -70,7 +71,7 @@ def build_features(weights: str | None) -> keras.Model:
             x = layers.MaxPooling2D(2, name=f"{name[:6]}_pool")(x)
         activation = None if name == "block3_conv3" else "relu"
         x = layers.Conv2D(filters, 3, padding="same", activation=activation, name=name)(x)
-    model = keras.Model(image, layers.Rescaling(1 / SCALE, dtype="float32", name="scale")(x), name="vgg19_features")
+    model = keras.Model(image, layers.Rescaling(1 / SCALE, dtype=exact_dtype(), name="scale")(x), name="vgg19_features")
     for name, (kernel, bias) in read_weights(path).items():
         layer = model.get_layer(name)
         if kernel.shape != layer.kernel.shape or bias.shape != layer.bias.shape:

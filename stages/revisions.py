@@ -33,11 +33,11 @@ def find_model(name: str, output: Path) -> Path:
         raise UserError(f"train.init_from = {name!r}: no such file{own}")
     import dvc.api  # takes a second
     from dvc.exceptions import DvcException
-    from dvc.scm import RevError
+    from scmrepo.exceptions import SCMError
 
     try:
         data = dvc.api.read(output.as_posix(), rev=name, mode="rb")
-    except RevError:
+    except SCMError:
         raise UserError(f"train.init_from = {name!r} is neither a file nor a git revision") from None
     except (DvcException, OSError) as error:
         reason = " ".join(str(error).split())

@@ -1,16 +1,20 @@
 """Experiments, presets and comparisons."""
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT, Repo
+from conftest import ROOT, Repo, edit_params
 
 from deblurgan import preset
+from deblurgan.archive import load_generator
 from deblurgan.errors import UserError
 from deblurgan.params import check, read_yaml
+from stages.revisions import find_model
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,44 @@ def test_comparisons_show_what_changed(repo: Repo):
     page = (repo.root / "dvc_plots/index.html").read_text()
     for title in ("Content loss", "Validation PSNR", "01.png", "step_000004.png"):
         assert title in page
+
+
+FIND = "import sys; from pathlib import Path; from stages.revisions import find_model as find; "
+FOUND = FIND + "sys.stdout.write(find(sys.argv[1], Path('models/generator.keras')).as_posix())"
+
+
+def test_a_training_starts_from_the_generator_of_a_revision(repo: Repo):
+    """Though DVC deletes the one in the workspace before the stage runs."""
+    twin = repo.copy(repo.root.parent / "tuned")
+    before = (twin.root / "models/generator.keras").read_bytes()
+    path = twin.run(sys.executable, "-c", FOUND, "HEAD")
+    assert Path(path.splitlines()[-1]).read_bytes() == before
+    edit_params(twin.root, {"train": {"init_from": "HEAD", "learning_rate": 1e-8, "ema": 0.0}})
+    twin.dvc("repro", "train")
+    old, new = twin.root / "models/old.keras", twin.root / "models/generator.keras"
+    old.write_bytes(before)
+    first, second = (load_generator(path).get_weights() for path in (old, new))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere", "'nowhere' is neither a file nor a git revision"),
+        ("none.keras", "'none.keras': no such file"),
+        (
+            "models/generator.keras",
+            "no such file; models/generator.keras is what this run makes: name the git revision",
+        ),
+    ],
+)
+def test_a_start_that_cannot_be_had_is_one_line(name, said, monkeypatch, tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        find_model(name, Path("models/generator.keras"))
 
 
 def test_queued_pair_of_experiments(repo: Repo):

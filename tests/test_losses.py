@@ -1,5 +1,6 @@
 """Losses against closed forms."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deblurgan import losses
+from deblurgan.models import build_critic
+from deblurgan.params import Critic
 
 
 def images(seed, count=2, size=5):
@@ -93,3 +96,43 @@ def test_content_losses():
     assert float(losses.charbonnier(a, b)) == pytest.approx(np.sqrt((a - b) ** 2 + 1e-6).mean(), rel=1e-5)
     assert float(losses.content(a, b)) == pytest.approx(((a - b) ** 2).mean(), rel=1e-5)
     assert float(losses.l1(a, a)) == float(losses.content(a, a)) == 0
+
+
+@pytest.fixture
+def float64():
+    for name in ("float64", "float32"):
+        keras.config.set_floatx(name)
+        keras.config.set_dtype_policy(name)
+        if name == "float64":
+            yield
+
+
+@pytest.mark.parametrize("norm", ["instance", "none"])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_the_penaltys_gradient_is_that_of_finite_differences(float64, norm, conditional):
+    """The second derivative of the whole critic, to each of its weights in a random direction."""
+    critic, rng = (
+        build_critic(Critic(filters=3, layers=2, norm=norm, conditional=conditional)),
+        np.random.default_rng(0),
+    )
+    for variable in critic.trainable_variables:
+        variable.assign(rng.normal(0, 0.3, variable.shape))
+    blur, between = (tf.constant(rng.normal(size=(2, 12, 12, 3))) for _ in range(2))
+
+    def penalty():
+        with tf.GradientTape() as tape:
+            tape.watch(between)
+            score = tf.reduce_sum(losses.image_scores(critic([blur, between], training=True)))
+        return losses.gradient_penalty(tape.gradient(score, between))
+
+    with tf.GradientTape() as tape:
+        value = penalty()
+    gradients = tape.gradient(value, critic.trainable_variables)
+    for variable, gradient in zip(critic.trainable_variables, gradients, strict=True):
+        start, direction, values = variable.numpy(), rng.normal(size=variable.shape), []
+        for step in (1e-6, -1e-6):
+            variable.assign(start + step * direction)
+            values.append(float(penalty()))
+        variable.assign(start)
+        found = 0 if gradient is None else np.sum(gradient * direction)
+        assert found == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-7), variable.path

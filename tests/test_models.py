@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from deblurgan.archive import load_generator, save_model
+from deblurgan.archive import copy_weights, load_generator, save_model
 from deblurgan.errors import UserError
 from deblurgan.inference import deblur
 from deblurgan.models import ReflectionPad, build_critic, build_generator
@@ -118,3 +118,24 @@ def test_any_size_comes_back_in_its_size(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     np.testing.assert_array_equal(deblur(build_generator(SMALL), image), image)
     assert deblur(build_generator(RANDOM), image).shape == image.shape
+
+
+def test_a_generator_starts_from_another_ones_weights():
+    source, target = build_generator(RANDOM, 1), build_generator(RANDOM, 2)
+    copy_weights(source, target, "other.keras")
+    x = images(1, 16, 16, 3)
+    np.testing.assert_array_equal(source(x), target(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"filters": 8}, r"it has stem \(7x7x3x8, 8\), not stem \(7x7x3x4, 4\)"),
+        ({"blocks": 1}, r"it has up1 \(.*\), not block2_conv1 \(3x3x16x16, 16\)"),
+        ({"blocks": 3}, r"it has block3_conv1 \(3x3x16x16, 16\), not up1"),
+    ],
+)
+def test_another_architecture_is_refused_by_its_first_differing_layer(change, named):
+    other = build_generator(RANDOM.model_copy(update=change))
+    with pytest.raises(UserError, match=rf"other\.keras is another generator than params\.yaml asks for: {named}"):
+        copy_weights(other, build_generator(RANDOM), "other.keras")

@@ -87,27 +87,39 @@ def test_the_committed_lock_is_true():
     assert not stale, "run `make repro` and commit dvc.lock and metrics/"
 
 
-@pytest.mark.parametrize("moment", ["as it starts", "while it trains"])
-def test_a_killed_training_is_never_taken_for_a_result(finished: Repo, tmp_path, moment):
-    repo = finished.copy(tmp_path / "repo")
-    edit_params(repo.root, {"train": {"steps": 100000, "validate_every": 2}})
+def train_until(repo: Repo, moment: int | None) -> None:
+    """Run the pipeline and kill it with all its processes, once so many epochs are logged; None: as it starts."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"], cwd=repo.root, env=repo.env, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     curve = repo.root / "metrics/train/plots/metrics/val/loss.tsv"
     model = repo.root / "models/generator.keras"
-    while model.exists() or (moment == "while it trains" and not curve.exists()):
+    while model.exists() or (moment and not (curve.exists() and len(curve.read_text().splitlines()) > moment)):
         assert process.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not model.exists()
     assert not (repo.root / "metrics/train.json").exists()
 
-    edit_params(repo.root, {"train": {"steps": 4, "validate_every": 2}})
-    repo.dvc("repro")
-    assert repo.git("status", "--porcelain") == ""  # lock, metrics and curves are those of the undisturbed run
+
+def test_a_killed_training_goes_on_to_the_same_bytes(finished: Repo, tmp_path):
+    """Killed as it starts and at several moments; and what another training left is never taken for this one's."""
+    repo = finished.copy(tmp_path / "repo")
+    edit_params(repo.root, {"train": {"steps": 400, "validate_every": 2, "sample_at": [0, 0.01, 1]}})
+    for moment in (None, 1, 5):
+        train_until(repo, moment)
+    edit_params(repo.root, {"train": {"steps": 60}})
+    repo.commit("A short training")
+    undisturbed = repo.copy(tmp_path / "undisturbed")
+    assert "going on" not in undisturbed.dvc("repro")
+    for moment in (1, 7, 15):
+        train_until(repo, moment)
+    assert "going on after step" in repo.dvc("repro")
+    for name in ("dvc.lock", "models/generator.keras", "metrics/train.json"):
+        assert (repo.root / name).read_bytes() == (undisturbed.root / name).read_bytes()
+    repo.commit("Undisturbed")
     assert "up to date" in repo.dvc("status")
 
 
