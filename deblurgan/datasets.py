@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from PIL import Image
 
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.trajectory import random_blur
@@ -76,8 +77,8 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     rng
         Source of randomness.
     settings
-        `crop`, its side in pixels; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of
-        the crops.
+        `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `flip`,
+        `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
     blur
         What to draw a new blur from for pairs whose blur was drawn; None keeps theirs.
 
@@ -86,12 +87,11 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     numpy.ndarray
         `uint8` of shape (2, crop, crop, 3), blurred and sharp.
     """
-    size = settings.crop
-    height, width = pair.both.shape[1:3]
-    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
     if blur and pair.drawn:
-        crop = _blurred_crop(pair.both[1], top, left, size, rng, blur)
+        crop = _blurred_crop(pair.both[1], rng, settings, blur)
     else:
+        size = settings.crop
+        top, left = (rng.integers(side - size + 1) for side in pair.both.shape[1:3])
         crop = pair.both[:, top : top + size, left : left + size]
     if settings.flip and rng.random() < 0.5:
         crop = crop[:, :, ::-1]
@@ -102,16 +102,31 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     return crop
 
 
-def _blurred_crop(
-    sharp: np.ndarray, top: int, left: int, size: int, rng: np.random.Generator, settings: Synthesize
-) -> np.ndarray:
-    """Blur a photo anew and cut a square, as if the whole photo had been blurred; (2, size, size, 3)."""
-    kernel = random_blur(rng, length=settings.length, shake=settings.shake, exposure=settings.exposure).kernel
-    radius = len(kernel) // 2
+def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, blur: Synthesize) -> np.ndarray:
+    """Enlarge a photo, blur it anew and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
+
+    Enlarged photos are soft without being blurred: from sharp ones alone a network learns to sharpen whatever is soft.
+    """
+    kernel = random_blur(rng, length=blur.length, shake=blur.shake, exposure=blur.exposure).kernel
+    size, radius, zoom = settings.crop, len(kernel) // 2, rng.uniform(1, settings.zoom)
+    height, width = (int(side * zoom) for side in sharp.shape[:2])
+    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
     above, before = min(top, radius), min(left, radius)
-    part = sharp[top - above : top + size + radius, left - before : left + size + radius]
-    blurred = blur_image(part, kernel)[above : above + size, before : before + size]
-    return np.stack([add_noise(blurred, rng, settings.noise), sharp[top : top + size, left : left + size]])
+    below, behind = min(height, top + size + radius), min(width, left + size + radius)
+    part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))
+    inside = (slice(above, above + size), slice(before, before + size))
+    return np.stack([add_noise(blur_image(part, kernel)[inside], rng, blur.noise), part[inside]])
+
+
+def _enlarged(image: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+    """The part of an image, enlarged to a width and height, that lies within left, top, right and bottom."""
+    left, top, right, bottom = box
+    if size == (image.shape[1], image.shape[0]):
+        return image[top:bottom, left:right]
+    across, down = image.shape[1] / size[0], image.shape[0] / size[1]
+    source = (left * across, top * down, right * across, bottom * down)
+    resample = Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(image).resize((right - left, bottom - top), resample, box=source))
 
 
 def centre_crops(pairs: list[Images], size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -153,6 +153,7 @@ class Train(Section):
     flip_vertical: bool
     rotate: bool
     fresh_blur: bool
+    zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive
     lambda_adversarial: Weight
     lambda_penalty: Weight

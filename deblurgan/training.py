@@ -11,7 +11,7 @@ from deblurgan import losses
 from deblurgan.archive import copy_weights
 from deblurgan.images import to_float, to_uint8
 from deblurgan.models import build_critic, build_generator
-from deblurgan.params import Params, Train
+from deblurgan.params import Critic, Generator, Train
 from deblurgan.vgg import build_features
 
 if keras.backend.backend() == "jax":
@@ -187,13 +187,17 @@ class _Both:
         return [variable for optimizer in self.optimizers for variable in optimizer.variables]
 
 
-def build(p: Params, start: keras.Model | None = None) -> DeblurGAN:
-    """Build and compile the model that params.yaml describes.
+def build(
+    generator: Generator, critic: Critic, settings: Train, seed: int, start: keras.Model | None = None
+) -> DeblurGAN:
+    """Build and compile the model of a recipe.
 
     Parameters
     ----------
-    p
-        All parameters.
+    generator, critic, settings
+        Architectures and recipe.
+    seed
+        Of the initial weights and of dropout.
     start
         A generator to begin with, of the same architecture.
 
@@ -202,12 +206,12 @@ def build(p: Params, start: keras.Model | None = None) -> DeblurGAN:
     UserError
         The weights of the content loss cannot be had, or `start` is of another architecture.
     """
-    keras.config.set_dtype_policy(p.train.precision)
-    features = build_features(p.train.vgg_weights) if p.train.lambda_content else None
-    generator, critic = build_generator(p.generator, p.seed), build_critic(p.critic, p.seed)
+    keras.config.set_dtype_policy(settings.precision)
+    features = build_features(settings.vgg_weights) if settings.lambda_content else None
+    trained, judge = build_generator(generator, seed), build_critic(critic, seed)
     keras.config.set_dtype_policy("float32")
     if start:
-        copy_weights(start, generator, "train.init_from")
-    model = DeblurGAN(generator, critic, build_generator(p.generator, p.seed), p.train, features)
+        copy_weights(start, trained, "train.init_from")
+    model = DeblurGAN(trained, judge, build_generator(generator, seed), settings, features)
     model.compile()
     return model

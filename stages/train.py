@@ -9,7 +9,6 @@ from stages import engine  # before anything that imports Keras
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -40,9 +39,8 @@ def name_of(p: params.Params, start: Path | None) -> str:
     files = {name: Path(file) for name, file in {**own, "stages.train": __file__}.items() if file}
     files |= {path.as_posix(): path for split in ("train", "val") for path in files_below(DATA / split)}
     files |= {name: Path(path) for name, path in (("start", start), ("vgg", p.train.vgg_weights)) if path}
-    facts: dict[str, Any] = p.model_dump(include={"seed", "synthesize", "generator", "critic", "train"})
-    facts["engine"] = [engine.device(), keras.__version__, np.__version__]
-    return fingerprint(facts, files)
+    sections = [section.model_dump() for section in (p.synthesize, p.generator, p.critic, p.train)]
+    return fingerprint([p.seed, sections, engine.device(), keras.__version__, np.__version__], files)
 
 
 def main() -> None:
@@ -55,7 +53,7 @@ def main() -> None:
     train, val = (load_pairs(DATA, split, t.crop) for split in ("train", "val"))
     print(f"train: {len(train)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
     start = find_model(t.init_from, MODEL) if t.init_from else None
-    model = build(p, load_generator(start) if start else None)
+    model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
     print(f"generator: {model.generator.count_params():,} parameters, on {engine.device()}")
     blur, sharp = centre_crops(val, t.crop)
     rows = np.linspace(0, len(blur) - 1, min(SAMPLE_ROWS, len(blur))).round().astype(int)

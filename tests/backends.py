@@ -71,7 +71,7 @@ def main() -> None:
         for number in map(int, epochs):
             p = params(precision, dropout=0.5 if len(epochs) > 1 or number > 1 else 0.0)
             keras.utils.set_random_seed(1)
-            model = build(p)
+            model = build(p.generator, p.critic, p.train, p.seed)
             if number == 1 and len(epochs) == 1:
                 model = with_the_same_start(model)
             logs = fit(model, p, Path(folder), number)

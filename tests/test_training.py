@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
+from PIL import Image
 
 from deblurgan import losses
 from deblurgan.blur.convolution import blur_image
 from deblurgan.blur.trajectory import random_blur
 from deblurgan.callbacks import Curves
-from deblurgan.datasets import CropSequence, Images, centre_crops, load_pairs, random_crop
+from deblurgan.datasets import CropSequence, Images, _enlarged, centre_crops, load_pairs, random_crop
 from deblurgan.errors import UserError
 from deblurgan.images import to_float, write_png
 from deblurgan.metrics import psnr
@@ -271,7 +272,7 @@ def test_a_fresh_blur_is_that_of_the_whole_photo(size):
     """At the photo's borders, too; and each crop's is another one."""
     sharp = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     draw = PARAMS.synthesize.model_copy(update={"noise": 0.0, "length": (20.0, 20.0)})
-    settings, kernels = DEFAULT.model_copy(update={"crop": 32, "flip": False}), []
+    settings, kernels = DEFAULT.model_copy(update={"crop": 32, "flip": False, "zoom": 1.0}), []
 
     def remembered(rng, **options):
         kernels.append(random_blur(rng, **options))
@@ -342,3 +343,11 @@ def test_a_diverged_training_stops_with_one_line():
     curves.on_epoch_end(0, {"loss": 1.0})
     with pytest.raises(UserError, match=r"training diverged: loss = nan by step 200; lower train\.learning_rate"):
         curves.on_epoch_end(1, {"loss": float("nan")})
+
+
+def test_a_photo_is_enlarged_in_parts_as_it_is_whole():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    whole = np.asarray(Image.fromarray(image).resize((45, 31), Image.Resampling.BICUBIC))
+    for box in ((0, 0, 45, 31), (3, 5, 20, 31), (30, 0, 45, 9)):
+        left, top, right, bottom = box
+        np.testing.assert_allclose(_enlarged(image, (45, 31), box).astype(int), whole[top:bottom, left:right], atol=1)
