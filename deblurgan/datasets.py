@@ -1,5 +1,6 @@
 """Pairs in memory, and random crops that are a pure function of (seed, step)."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,14 +81,14 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
         `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `flip`,
         `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
     blur
-        What to draw a new blur from for pairs whose blur was drawn; None keeps theirs.
+        What to draw a new blur from; None keeps the pair's.
 
     Returns
     -------
     numpy.ndarray
         `uint8` of shape (2, crop, crop, 3), blurred and sharp.
     """
-    if blur and pair.drawn:
+    if blur:
         crop = _blurred_crop(pair.both[1], rng, settings, blur)
     else:
         size = settings.crop
@@ -153,7 +154,8 @@ class CropSequence(keras.utils.PyDataset):
     seed
         Of all batches.
     blur
-        See `random_crop`.
+        What new blur is drawn from, for a share `settings.fresh_blur` of the crops. They are cut from the photos whose
+        blur was drawn, the others from filmed pairs; where there are none of either kind, all from the other.
     first
         The step to begin with.
 
@@ -164,11 +166,13 @@ class CropSequence(keras.utils.PyDataset):
     `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
     """
 
-    def __init__(
-        self, pairs: list[Images], settings: Train, seed: int, blur: Synthesize | None = None, first: int = 0
-    ) -> None:
+    def __init__(self, pairs: list[Images], settings: Train, seed: int, blur: Synthesize, first: int = 0) -> None:
         super().__init__()
-        self.pairs, self.settings, self.seed, self.blur, self.first = pairs, settings, seed, blur, first
+        self.settings, self.seed, self.blur, self.first = settings, seed, blur, first
+        drawn = [pair for pair in pairs if pair.drawn and settings.fresh_blur]
+        filmed = [pair for pair in pairs if not (pair.drawn and settings.fresh_blur)]
+        self.kinds = ((drawn, blur), (filmed, None))
+        self.fresh = settings.fresh_blur if drawn and filmed else float(bool(drawn))
 
     def __len__(self) -> int:
         """Number of generator steps that are left."""
@@ -178,7 +182,10 @@ class CropSequence(keras.utils.PyDataset):
         """Cut the crops of one generator step."""
         rng = np.random.default_rng([self.seed, self.first + index])
         shape = (self.settings.batch_size, self.settings.critic_steps)
-        chosen = rng.integers(len(self.pairs), size=shape).ravel()
-        crops = np.stack([random_crop(self.pairs[i], rng, self.settings, self.blur) for i in chosen], axis=1)
+        crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)
         blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])
         return blur, sharp, rng.random(shape, dtype=np.float32)
+
+    def _crop(self, rng: np.random.Generator) -> np.ndarray:
+        pairs, blur = self.kinds[0 if rng.random() < self.fresh else 1]
+        return random_crop(pairs[rng.integers(len(pairs))], rng, self.settings, blur)

@@ -152,7 +152,7 @@ class Train(Section):
     flip: bool
     flip_vertical: bool
     rotate: bool
-    fresh_blur: bool
+    fresh_blur: Share
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive
     lambda_adversarial: Weight

@@ -71,7 +71,7 @@ def main() -> None:
             progress,
         ]
         model.fit(
-            CropSequence(train, t, p.seed, p.synthesize if t.fresh_blur else None, done),
+            CropSequence(train, t, p.seed, p.synthesize, done),
             initial_epoch=len(history),
             epochs=t.steps // t.validate_every,
             steps_per_epoch=t.validate_every,
@@ -81,10 +81,11 @@ def main() -> None:
             callbacks=watching,
             verbose=0,
         )
-        (CURVES / "metrics.json").unlink()  # DVCLive's summary, which metrics/train.json repeats
+        model.averaged.trainable = True  # for whoever trains it further
         save_model(model.averaged, MODEL)
         write_json(METRICS, {"steps": t.steps, **dict(sorted(history[-1].items()))})
         progress.write(SPEED, engine.device())
+    (CURVES / "metrics.json").unlink()  # DVCLive's summary, which metrics/train.json repeats
 
 
 if __name__ == "__main__":

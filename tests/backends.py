@@ -45,7 +45,7 @@ def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int) -> dict[str, flo
     history = restore(folder, model.state)
     first = len(history)
     model.fit(
-        CropSequence(pairs(), p.train, p.seed, first=first * STEPS), initial_epoch=first, epochs=epochs,
+        CropSequence(pairs(), p.train, p.seed, p.synthesize, first * STEPS), initial_epoch=first, epochs=epochs,
         steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[Checkpoint(folder, history)],
         validation_data=(pairs()[0].both[:1, :24, :24], pairs()[0].both[1:, :24, :24]),
     )  # fmt: skip

@@ -198,7 +198,7 @@ def pairs(count=3, height=24, width=30, drawn=False):
 
 def sequence_of(kind=CropSequence, seed=1, first=0, **changes):
     small = {"steps": 6, "batch_size": 2, "critic_steps": 2, "crop": 8, "flip": True, **changes}
-    return kind(pairs(), DEFAULT.model_copy(update=small), seed, first=first)
+    return kind(pairs(), DEFAULT.model_copy(update=small), seed, PARAMS.synthesize, first)
 
 
 def test_crops_are_a_function_of_seed_and_step():
@@ -294,12 +294,25 @@ def windows(image, size):
     return np.lib.stride_tricks.sliding_window_view(image, (size, size, 3))[:, :, 0]
 
 
-def test_only_a_drawn_blur_is_drawn_again():
-    filmed = pairs(1)[0]
-    crop = random_crop(filmed, np.random.default_rng(0), ALL_FLIPS, PARAMS.synthesize)
-    np.testing.assert_array_equal(crop, random_crop(filmed, np.random.default_rng(0), ALL_FLIPS))
-    drawn = Images(filmed.both, True)
-    assert (random_crop(drawn, np.random.default_rng(0), ALL_FLIPS, PARAMS.synthesize)[0] != crop[0]).any()
+def test_a_share_of_the_crops_is_blurred_anew():
+    """Photos whose blur was drawn, that is, and never filmed pairs, whose blur nobody can draw."""
+    filmed, drawn = np.full((2, 20, 20, 3), 10, np.uint8), np.full((2, 20, 20, 3), 200, np.uint8)
+    drawn[0] = 0  # what a new blur replaces
+    small = DEFAULT.model_copy(update={"batch_size": 50, "crop": 8, "steps": 10})
+
+    def seen(pairs, share):
+        crops = CropSequence(pairs, small.model_copy(update={"fresh_blur": share}), 1, PARAMS.synthesize)
+        return np.array([[batch[0][:, 0, 4, 4, 0], batch[1][:, 0, 4, 4, 0]] for batch in crops])
+
+    both = [Images(filmed), Images(drawn, drawn=True), Images(drawn, drawn=True)]
+    blur, sharp = seen(both, 0.9).swapaxes(0, 1)
+    assert 0.8 < (sharp == 200).mean() < 0.97
+    assert (blur[sharp == 200] > 150).all()
+    blur, sharp = seen(both, 0.0).swapaxes(0, 1)
+    assert 0.5 < (sharp == 200).mean() < 0.8  # two of three pairs
+    assert (blur[sharp == 200] == 0).all()
+    assert (seen(both[:1], 0.9) == 10).all()
+    assert (seen(both[1:], 0.5)[:, 0] > 150).all()
 
 
 def test_every_pixel_can_be_cut_and_centre_crops_are_central():

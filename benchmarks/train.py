@@ -1,0 +1,156 @@
+"""Speed of the training step and of inference, beside a straightforward Keras implementation, in one run.
+
+    python -m benchmarks.train                        # the paper's networks, batches of 1 and 8; half an hour
+    python -m benchmarks.train --batch 1 --rounds 3   # minutes
+
+The reference does what the WGAN-GP example of keras.io does, with our networks and losses: for each critic step it
+restores anew and scores sharp, restored and interpolated images one after the other; then it restores once more for the
+generator. It runs as TensorFlow comes, with the oneDNN kernels that our stages switch on, and compiled by XLA. Every
+variant runs in a process of its own, and they take turns; what is compared is the median. VGG19 has random weights,
+which cost the same time.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+SIZE, INFERENCE, CRITIC_STEPS = 128, 256, 5
+VARIANTS = ("reference", "reference, oneDNN", "reference, XLA", "ours", "ours, XLA")
+
+
+def features_with_random_weights() -> str:
+    """Write an archive that `vgg.build_features` reads; its path."""
+    from deblurgan.vgg import LAYERS
+
+    rng, channels, arrays = np.random.default_rng(0), 3, {}
+    for name, filters in LAYERS.items():
+        arrays[f"{name}__kernel"] = rng.normal(0, 0.05, (3, 3, channels, filters)).astype(np.float32)
+        arrays[f"{name}__bias"], channels = np.zeros(filters, np.float32), filters
+    path = Path(tempfile.mkdtemp()) / "random.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def build_paper(batch: int):
+    """The model of the paper's recipe."""
+    from deblurgan.params import load
+    from deblurgan.training import build
+
+    p = load(Path(__file__).parents[1] / "params.yaml")
+    networks = {"filters": 64, "norm": "instance"}
+    generator = {**networks, "blocks": 9, "dropout": 0.5, "identity_start": False}
+    critic = {**networks, "layers": 3, "conditional": False}
+    train = {"critic_steps": CRITIC_STEPS, "batch_size": batch, "lambda_adversarial": 1.0, "lambda_content": 100.0}
+    settings = p.train.model_copy(
+        update={**train, "lambda_pixel": 0.0, "ema": 0.0, "vgg_weights": features_with_random_weights()}
+    )
+    return build(p.generator.model_copy(update=generator), p.critic.model_copy(update=critic), settings, seed=1)
+
+
+def reference_step(model) -> Callable:
+    """The step as the example of keras.io has it."""
+    import tensorflow as tf
+
+    from deblurgan import losses
+
+    def step(blur, sharp, position):
+        blur, sharp, position = model.prepared((blur, sharp, position))
+        for i in range(CRITIC_STEPS):
+            x, y = blur[:, i], sharp[:, i]
+            with tf.GradientTape() as tape:
+                restored = model.generator(x, training=True)
+                fake = model.critic([x, restored], training=True)
+                real = model.critic([x, y], training=True)
+                between = losses.interpolate(y, restored, position[:, i, None, None, None])
+                with tf.GradientTape() as inner:
+                    inner.watch(between)
+                    scores = losses.image_scores(model.critic([x, between], training=True))
+                penalty = losses.gradient_penalty(inner.gradient(scores, between))
+                total = losses.critic_wasserstein(real, fake) + model.settings.lambda_penalty * penalty
+            weights = model.critic.trainable_variables
+            model.critic_optimizer.apply(tape.gradient(total, weights), weights)
+        x, y = blur[:, -1], sharp[:, -1]
+        with tf.GradientTape() as tape:
+            restored = model.generator(x, training=True)
+            content = losses.content(model.features(restored), model.features(y))
+            adversarial = losses.generator_adversarial(model.critic([x, restored], training=True))
+            total = model.settings.lambda_content * content + adversarial
+        weights = model.generator.trainable_variables
+        model.generator_optimizer.apply(tape.gradient(total, weights), weights)
+        return total
+
+    return step
+
+
+def timed(work: Callable, rounds: int) -> list[float]:
+    """Seconds of each call after the first, which compiles."""
+    taken = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return taken[1:]
+
+
+def worker(variant: str, batch: int, rounds: int) -> dict[str, list[float]]:
+    """Measure one variant."""
+    ours = variant.startswith("ours")
+    if ours or "oneDNN" in variant:
+        from stages import engine  # noqa: F401  sets what our stages set
+    import tensorflow as tf
+
+    model = build_paper(batch)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (batch, CRITIC_STEPS, SIZE, SIZE, 3), dtype=np.uint8) for _ in range(2)]
+    arrays = [tf.constant(array) for array in (*images, rng.random((batch, CRITIC_STEPS), dtype=np.float32))]
+    work = (lambda *batch: model.train_step(batch)) if ours else reference_step(model)
+    step = tf.function(work, jit_compile="XLA" in variant)
+    photo = rng.uniform(-1, 1, (1, INFERENCE, INFERENCE, 3)).astype(np.float32)
+    network = model.averaged if ours else model.generator
+    return {
+        "step": timed(lambda: step(*arrays), rounds),
+        "inference": timed(lambda: network.predict_on_batch(photo), 3 * rounds),
+    }
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, action="append", help="size of a batch (default: 1 and 8)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured steps of each process (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=2, help="processes of each variant (default: %(default)s)")
+    parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(worker(options.worker, options.batch[0], options.rounds)))
+        return
+    for batch in options.batch or [1, 8]:
+        taken: dict[str, dict[str, list[float]]] = {name: {"step": [], "inference": []} for name in VARIANTS}
+        for _ in range(options.turns):
+            for name in VARIANTS:
+                command = [sys.executable, "-m", "benchmarks.train", "--worker", name]
+                command += ["--batch", str(batch), "--rounds", str(options.rounds)]
+                env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+                done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+                for what, seconds in json.loads(done.stdout.splitlines()[-1]).items():
+                    taken[name][what] += seconds
+        print(
+            f"batch {batch}, {SIZE}x{SIZE}, {CRITIC_STEPS} critic steps; inference {INFERENCE}x{INFERENCE}, one image"
+        )
+        middle = {name: {what: statistics.median(s) for what, s in both.items()} for name, both in taken.items()}
+        for name, both in middle.items():
+            gains = " ".join(f"{what} x{both[what] / middle['ours'][what]:.2f}" for what in both if name != "ours")
+            print(f"  {name:18} step {both['step']:6.2f} s   inference {1000 * both['inference']:5.0f} ms   {gains}")
+
+
+if __name__ == "__main__":
+    main()
