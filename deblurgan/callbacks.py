@@ -44,12 +44,9 @@ class Progress(keras.callbacks.Callback):
         self.ended = time.perf_counter()
         self.bar.set_postfix({name: f"{logs[name]:.3g}" for name in self.SHOWN if logs and name in logs})
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """End the bar."""
-        self.bar.close()
-
     def write(self, path: Path, device: str) -> None:
         """Write and print how fast it went, for this run; the first step, which is compiled, is left out."""
+        self.bar.close()
         if self.steps > 1:
             seconds = self.ended - self.started
             speed = {"steps_per_second": (self.steps - 1) / seconds, "seconds": seconds, "device": device}
@@ -115,14 +112,13 @@ class Samples(keras.callbacks.Callback):
     def __init__(self, live: Live, folder: Path, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> None:
         super().__init__()
         self.live, self.folder, self.blur, self.sharp, self.at, self.step = live, folder, blur, sharp, at, done
+        for step in sorted(step for step in at if step <= done and done):
+            self._show(step)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Draw step 0, or show again what earlier runs drew."""
+        """Draw step 0."""
         if self.step == 0:
             self._draw()
-        else:
-            for step in sorted(step for step in self.at if step <= self.step):
-                self._show(step)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Draw the chosen steps."""

@@ -19,7 +19,7 @@ from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, locked, new_file, sha256_of
 
 Logs = dict[str, float]
-FILE = "checkpoint.npz"
+FILE, DONE = "checkpoint.npz", "done"
 
 
 def fingerprint(facts: Any, files: dict[str, Path]) -> str:
@@ -40,10 +40,11 @@ def fingerprint(facts: Any, files: dict[str, Path]) -> str:
 
 @contextlib.contextmanager
 def scratch(name: str) -> Iterator[Path]:
-    """A folder for one training, held by this process alone; removed when the body ends without an error.
+    """A folder for one training, held by this process alone.
 
     It lies in the cache directory, so that a training goes on in another copy of the repository, too: those of
-    `dvc exp run --temp` and `--queue` are temporary.
+    `dvc exp run --temp` and `--queue` are temporary. It stays when the body has succeeded, since DVC has not stored the
+    outputs yet, until the next training begins.
 
     Raises
     ------
@@ -56,9 +57,12 @@ def scratch(name: str) -> Iterator[Path]:
             stack.enter_context(locked(folder.with_suffix(".lock"), wait=False))
         except BlockingIOError:
             raise UserError(f"another process is at this training: wait for it, or end it ({folder})") from None
+        for other in folder.parent.glob(f"*/{DONE}"):
+            if other.parent != folder:
+                shutil.rmtree(other.parent, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         yield folder
-        shutil.rmtree(folder)
+        (folder / DONE).touch()
 
 
 def save(folder: Path, variables: list[keras.Variable], history: list[Logs]) -> None:

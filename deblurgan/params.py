@@ -169,7 +169,7 @@ class Train(Section):
     clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(ge=0, lt=1)]
     validate_every: Positive
-    sample_at: Annotated[tuple[Share, ...], Field(strict=False)]
+    sample_at: Annotated[tuple[Share, ...], Field(strict=False, min_length=1)]
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
     jit: bool
     init_from: str | None

@@ -121,7 +121,6 @@ class Steps:
     def _apply(self, now: _Values, network, optimizer, gradients):
         """Update weights; the norm of the gradients, before the optimizer clips them."""
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
-        norm /= self._scaled(now, optimizer, jnp.ones(()))
         weights, variables = optimizer.stateless_apply(
             now.of(optimizer.variables), gradients, now.of(network.trainable_variables)
         )

@@ -88,4 +88,4 @@ def _share(loss):
 def _apply(optimizer, gradients, weights):
     """Update weights; the norm of the gradients, before the optimizer clips them."""
     optimizer.apply(gradients, weights)
-    return tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.ones(()))
+    return tf.linalg.global_norm(gradients)

@@ -93,7 +93,9 @@ class DeblurGAN(Steps, keras.Model):
         averaged.set_weights(generator.get_weights())
         averaged.trainable = False
         self.generator, self.critic, self.averaged = generator, critic, averaged
-        self.settings, self.features = settings, features
+        self.settings = settings
+        # a function, not a layer of this model: its weights are constants, which JAX must not take away while it trains
+        self.features = features and (lambda images: features(images))
         self.adversarial = settings.lambda_adversarial > 0
         names = ("loss", "pixel", "content", "psnr", "g_adversarial", "g_norm", "d_wasserstein", "d_penalty", "d_norm")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
@@ -159,7 +161,7 @@ class DeblurGAN(Steps, keras.Model):
         return total, {**logs, "loss": total}
 
     def measured(self, logs: dict) -> dict:
-        """What is logged: all, but for norms of float16 gradients, which overflow while the loss scale is found."""
+        """What is logged: all, but for norms of float16 gradients, which are scaled and may overflow."""
         return {k: v for k, v in logs.items() if self.settings.precision != "mixed_float16" or not k.endswith("_norm")}
 
     def kept_share(self, step):

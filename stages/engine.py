@@ -1,11 +1,13 @@
 """Import Keras and its backend without their start-up notes; a stage with networks imports this first."""
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -32,14 +34,23 @@ def held_back_stderr() -> Iterator[None]:
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-with held_back_stderr():  # a machine without a GPU is told so six times
-    import keras
+BACKENDS = ("tensorflow", "jax")
+SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
+"""Environment variables that change what a backend computes."""
 
-    BACKEND = keras.backend.backend()
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
+try:
+    with held_back_stderr():  # a machine without a GPU is told so six times
+        import keras
 
-        tf.config.list_physical_devices("GPU")
+        BACKEND = keras.backend.backend()
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")
+except ModuleNotFoundError as error:
+    sys.exit(f"error: KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}; it can be {' or '.join(BACKENDS)}")
+if BACKEND not in BACKENDS:
+    sys.exit(f"error: KERAS_BACKEND={BACKEND} is not supported; it can be {' or '.join(BACKENDS)}")
 
 
 def be_deterministic() -> None:
@@ -63,3 +74,13 @@ def device() -> str:
         version = jax.__version__
     processor = ", ".join(names) or f"{platform.machine()}, {os.cpu_count()} cores"
     return f"{BACKEND} {version}, {processor}"
+
+
+def facts() -> list[str]:
+    """All of this machine that changes the last bits of a training: device, versions, switches, processor, threads."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
+    switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else [platform.processor()]
+    models = sorted({line for line in lines if line.startswith(("model", "flags", "Features"))})
+    return [device(), *versions, *switches, *models]

@@ -1,9 +1,10 @@
 """Models of other revisions, by way of DVC."""
 
-import tempfile
+import hashlib
 from pathlib import Path
 
 from deblurgan.errors import UserError
+from deblurgan.files import cache_directory, new_file
 
 
 def find_model(name: str, output: Path) -> Path:
@@ -19,7 +20,7 @@ def find_model(name: str, output: Path) -> Path:
     Returns
     -------
     pathlib.Path
-        The file; that of a revision is fetched to a temporary place.
+        The file; that of a revision is copied to the cache directory.
 
     Raises
     ------
@@ -32,16 +33,17 @@ def find_model(name: str, output: Path) -> Path:
         own = f"; {output} is what this run makes: name the git revision that made it" if Path(name) == output else ""
         raise UserError(f"train.init_from = {name!r}: no such file{own}")
     import dvc.api  # takes a second
-    from dvc.exceptions import DvcException
     from scmrepo.exceptions import SCMError
 
     try:
-        data = dvc.api.read(output.as_posix(), rev=name, mode="rb")
+        with dvc.api.open(output.as_posix(), rev=name, mode="rb") as stream:
+            data = stream.read()
     except SCMError:
         raise UserError(f"train.init_from = {name!r} is neither a file nor a git revision") from None
-    except (DvcException, OSError) as error:
+    except Exception as error:  # storage raises anything
         reason = " ".join(str(error).split())
         raise UserError(f"train.init_from = {name!r}: {output} of that revision cannot be had ({reason})") from None
-    path = Path(tempfile.mkdtemp()) / output.name
-    path.write_bytes(data)
+    path = cache_directory() / "generators" / f"{hashlib.sha256(data).hexdigest()}.keras"
+    with new_file(path) as partial:
+        partial.write_bytes(data)
     return path

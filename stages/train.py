@@ -20,7 +20,7 @@ from deblurgan.callbacks import Curves, Progress, Samples
 from deblurgan.checkpoints import Checkpoint, fingerprint, restore, scratch
 from deblurgan.datasets import CropSequence, centre_crops, load_pairs
 from deblurgan.errors import reported
-from deblurgan.files import write_json
+from deblurgan.files import home_expanded, write_json
 from deblurgan.pairs import files_below
 from deblurgan.training import build
 from stages.revisions import find_model
@@ -38,9 +38,12 @@ def name_of(p: params.Params, start: Path | None) -> str:
     own = {name: module.__file__ for name, module in sys.modules.items() if name.startswith(("deblurgan", "stages"))}
     files = {name: Path(file) for name, file in {**own, "stages.train": __file__}.items() if file}
     files |= {path.as_posix(): path for split in ("train", "val") for path in files_below(DATA / split)}
-    files |= {name: Path(path) for name, path in (("start", start), ("vgg", p.train.vgg_weights)) if path}
+    if start:
+        files["start"] = start
+    if p.train.vgg_weights and p.train.lambda_content:
+        files["vgg"] = home_expanded(p.train.vgg_weights)
     sections = [section.model_dump() for section in (p.synthesize, p.generator, p.critic, p.train)]
-    return fingerprint([p.seed, sections, engine.device(), keras.__version__, np.__version__], files)
+    return fingerprint([p.seed, sections, engine.facts()], files)
 
 
 def main() -> None:
@@ -70,17 +73,18 @@ def main() -> None:
             Checkpoint(folder, history),
             progress,
         ]
-        model.fit(
-            CropSequence(train, t, p.seed, p.synthesize, done),
-            initial_epoch=len(history),
-            epochs=t.steps // t.validate_every,
-            steps_per_epoch=t.validate_every,
-            shuffle=False,
-            validation_data=(blur, sharp),
-            validation_batch_size=t.batch_size,
-            callbacks=watching,
-            verbose=0,
-        )
+        if done < t.steps:
+            model.fit(
+                CropSequence(train, t, p.seed, p.synthesize, done),
+                initial_epoch=len(history),
+                epochs=t.steps // t.validate_every,
+                steps_per_epoch=t.validate_every,
+                shuffle=False,
+                validation_data=(blur, sharp),
+                validation_batch_size=t.batch_size,
+                callbacks=watching,
+                verbose=0,
+            )
         model.averaged.trainable = True  # for whoever trains it further
         save_model(model.averaged, MODEL)
         write_json(METRICS, {"steps": t.steps, **dict(sorted(history[-1].items()))})

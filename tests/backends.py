@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from deblurgan import training
 from deblurgan.checkpoints import Checkpoint, restore
 from deblurgan.datasets import CropSequence, Images
 from deblurgan.params import Params, load
@@ -29,10 +30,18 @@ def params(precision: str, dropout: float, critic_steps: int = 2) -> Params:
         "critic": {**networks, "layers": 1},
         "train": {
             "steps": 100, "critic_steps": critic_steps, "batch_size": 2, "crop": 24, "precision": precision,
-            "lambda_adversarial": 1.0,
+            "lambda_adversarial": 1.0, "lambda_content": 1.0,
         },
     }  # fmt: skip
     return p.model_copy(update={name: getattr(p, name).model_copy(update=new) for name, new in changes.items()})
+
+
+def small_features(_: str | None) -> keras.Model:
+    """Stand in for VGG19."""
+    features = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, dtype="float32")])
+    rng = np.random.default_rng(2)
+    features.set_weights([rng.normal(0, 0.1, weight.shape) for weight in features.get_weights()])
+    return features
 
 
 def pairs() -> list[Images]:
@@ -58,7 +67,8 @@ def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
     for network in (model.generator, model.critic):
         network.set_weights([rng.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
     model.averaged.set_weights(model.generator.get_weights())
-    model.generator_optimizer, model.critic_optimizer = (keras.optimizers.SGD(0.001) for _ in range(2))
+    scaled = keras.optimizers.LossScaleOptimizer if model.settings.precision == "mixed_float16" else lambda sgd: sgd
+    model.generator_optimizer, model.critic_optimizer = (scaled(keras.optimizers.SGD(0.001)) for _ in range(2))
     model.generator_optimizer.build(model.generator.trainable_variables)
     model.critic_optimizer.build(model.critic.trainable_variables)
     model.optimizer = _Both(model.generator_optimizer, model.critic_optimizer)
@@ -67,6 +77,7 @@ def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
 
 def main() -> None:
     out, precision, *epochs = sys.argv[1:]
+    training.build_features = small_features
     with tempfile.TemporaryDirectory() as folder:
         for number in map(int, epochs):
             p = params(precision, dropout=0.5 if len(epochs) > 1 or number > 1 else 0.0)

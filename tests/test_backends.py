@@ -42,7 +42,7 @@ def test_both_backends_make_the_same_steps(two_steps):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_training_in_two_runs_ends_with_the_same_bits(tmp_path, backend):
-    """Networks, their average, optimizers, dropout and logs."""
+    """Networks, their average, optimizers, dropout and logs; also where nothing is left to do."""
     whole = trained(tmp_path / "whole.npz", backend, "float32", "3")
     parts = trained(tmp_path / "parts.npz", backend, "float32", "1", "3")
     assert set(whole) == set(parts)
@@ -58,4 +58,6 @@ def test_lower_precision_is_close(tmp_path, two_steps, backend, precision):
     full = two_steps[backend]
     low = trained(tmp_path / "low.npz", backend, precision, "1")
     for name in ("loss", "d_wasserstein", "d_penalty", "g_adversarial"):
-        np.testing.assert_allclose(low[f"log {name}"], full[f"log {name}"], rtol=0.05, atol=0.01, err_msg=name)
+        np.testing.assert_allclose(
+            low[f"log {name}"], full[f"log {name}"], rtol=0.1, atol=0.01, err_msg=name
+        )  # a scale for float16 is found first
