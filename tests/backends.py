@@ -22,14 +22,14 @@ STEPS = 2
 """In an epoch."""
 
 
-def params(precision: str, dropout: float, critic_steps: int = 2) -> Params:
+def params(precision: str, dropout: float) -> Params:
     p = load(ROOT / "params.yaml")
     networks = {"filters": 4, "norm": "instance"}
     changes = {
         "generator": {**networks, "blocks": 1, "dropout": dropout, "identity_start": False},
         "critic": {**networks, "layers": 1},
         "train": {
-            "steps": 100, "critic_steps": critic_steps, "batch_size": 2, "crop": 24, "precision": precision,
+            "steps": 100, "critic_steps": 2, "batch_size": 2, "crop": 24, "precision": precision,
             "lambda_adversarial": 1.0, "lambda_content": 1.0,
         },
     }  # fmt: skip

@@ -45,6 +45,12 @@ def edit_params(root: Path, changes: dict) -> None:
     yaml.dump(values, path)
 
 
+def contents(folder: Path | str) -> dict[str, bytes]:
+    """All files below a folder, by their paths there."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 NOT_OURS = ("AWS_", "GIT_", "DVC_", "KERAS_", "UNSPLASH_", "KAGGLE", "HF_", "DEBLURGAN_CACHE", "DEBLURGAN_EXECUTOR")
 """Beginnings of environment variables that would change what a test sees."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, edit_params, listens_to_interrupts
+from conftest import ROOT, contents, edit_params, listens_to_interrupts
 from servers import KEY, FileServer, Unsplash, running
 from test_ingest import TEST, TRAIN, png
 
@@ -40,12 +40,6 @@ def finish(name: str, **env: str) -> None:
     process = stage_process(name, **env)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-
-
-def contents(folder: str) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()
-    }
 
 
 def unpublished(folder: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, edit_params
+from conftest import ROOT, contents, edit_params
 from jobs import always_die, die_once, fail, slow_square
 
 import stages.clean
@@ -24,10 +24,6 @@ from deblurgan import scale
 from deblurgan.errors import UserError
 from deblurgan.resizing import Job, resize_files
 from deblurgan.scale import CLUSTER, WORKERS, each
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def run_stages(workspace: Path) -> dict[str, bytes]:
