@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from deblurgan import models  # registers the layers that a saved generator names
+from deblurgan import layers  # registers those that a saved generator names
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
 
@@ -81,11 +81,9 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> 
     UserError
         Their architectures differ; the first differing layer is named. `path` is what `source` is called.
     """
-    shaping = models.InstanceNorm  # has no weights, and others mean nothing with it or without it
-    layers = [
-        [part for part in model.layers if part.weights or isinstance(part, shaping)] for model in (source, target)
-    ]
-    for theirs, ours in itertools.zip_longest(*layers):
+    shaping = layers.InstanceNorm  # has no weights, and others mean nothing with it or without it
+    both = [[part for part in model.layers if part.weights or isinstance(part, shaping)] for model in (source, target)]
+    for theirs, ours in itertools.zip_longest(*both):
         found, needed = (_described(layer) for layer in (theirs, ours))
         if found != needed:
             raise UserError(f"{path} is another generator than params.yaml asks for: it has {found}, not {needed}")

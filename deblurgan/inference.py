@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from deblurgan.images import to_float, to_uint8
-from deblurgan.models import STRIDE
+from deblurgan.models import stride
 
 
 def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:
@@ -20,11 +20,12 @@ def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        `uint8` of the same shape. The image is mirrored below and right up to the network's multiple of 4, at
-        least up to 16 pixels, and cut back afterwards.
+        `uint8` of the same shape. The image is mirrored below and right up to a multiple of the network's
+        stride, at least up to 16 pixels, and cut back afterwards.
     """
     height, width = image.shape[:2]
-    down, right = (max(4 * STRIDE, -(-side // STRIDE) * STRIDE) - side for side in (height, width))
+    step = stride(generator)
+    down, right = (max(16, -(-side // step) * step) - side for side in (height, width))
     padded = np.pad(image, ((0, down), (0, right), (0, 0)), mode="symmetric")
     restored = generator.predict_on_batch(to_float(padded)[None])[0]
     return to_uint8(restored[:height, :width])

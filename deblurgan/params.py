@@ -126,10 +126,11 @@ class Resize(Section):
 class Generator(Section):
     """Architecture of the generator."""
 
+    architecture: Literal["resnet", "nafnet"]
     filters: Positive
     blocks: Positive
-    norm: Literal["instance", "none"]
-    upsample: Literal["transpose", "resize"]
+    norm: Literal["instance", "layer", "none"]
+    upsample: Literal["transpose", "resize", "shuffle"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     identity_start: bool
 
@@ -207,6 +208,12 @@ class Params(Section):
     train: Train
     evaluate: Evaluate
 
+    @model_validator(mode="after")
+    def _crops_fit_the_generator(self) -> Self:
+        if self.generator.architecture == "nafnet" and self.train.crop % 16:
+            raise ValueError(f"train.crop = {self.train.crop}: must be a multiple of 16 for a nafnet")
+        return self
+
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Read a YAML file as DVC does (YAML 1.2: `1e-4` is a number).
@@ -256,16 +263,16 @@ def load(path: Path | str = "params.yaml") -> Params:
 
 def _explain(values: dict[str, Any], problem: Any) -> str:
     """One validation problem in words: key, value, what is wrong."""
-    *parents, last = problem["loc"]
     key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['ctx']['error']}".removeprefix(": ")
+    *parents, last = problem["loc"]
     if problem["type"] == "missing":
         return f"{key} is missing"
     if problem["type"] == "extra_forbidden":
         known = _keys(parents)
         near = difflib.get_close_matches(str(last), known, n=1)
         return f"{key} is unknown" + (f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})")
-    if problem["type"] == "value_error":
-        return f"{key}: {problem['ctx']['error']}"
     message = problem["msg"].replace("tuple", "list")
     shown = problem["input"]
     return f"{key} = {shown!r}: {message[0].lower()}{message[1:]}"

@@ -10,14 +10,23 @@ import pytest
 from deblurgan.archive import copy_weights, load_generator, save_model
 from deblurgan.errors import UserError
 from deblurgan.inference import deblur
-from deblurgan.models import ReflectionPad, build_critic, build_generator
+from deblurgan.layers import ReflectionPad
+from deblurgan.models import build_critic, build_generator, stride
 from deblurgan.params import Critic, Generator
 
 PAPER_GENERATOR = Generator(
-    filters=64, blocks=9, norm="instance", upsample="transpose", dropout=0.5, identity_start=False
+    architecture="resnet",
+    filters=64,
+    blocks=9,
+    norm="instance",
+    upsample="transpose",
+    dropout=0.5,
+    identity_start=False,
 )
 PAPER_CRITIC = Critic(filters=64, layers=3, norm="instance", conditional=False)
-SMALL = Generator(filters=4, blocks=2, norm="none", upsample="transpose", dropout=0.0, identity_start=True)
+SMALL = Generator(
+    architecture="resnet", filters=4, blocks=2, norm="none", upsample="transpose", dropout=0.0, identity_start=True
+)
 RANDOM = SMALL.model_copy(update={"identity_start": False})
 
 
@@ -32,20 +41,47 @@ def test_the_papers_networks_have_the_papers_sizes():
     assert critic.compute_output_shape([(1, 256, 256, 3)] * 2) == (1, 35, 35, 1)
 
 
-@pytest.mark.parametrize("norm", ["instance", "none"])
-@pytest.mark.parametrize("upsample", ["transpose", "resize"])
-def test_output_has_the_shape_and_range_of_the_input(norm, upsample):
-    generator = build_generator(RANDOM.model_copy(update={"norm": norm, "upsample": upsample}))
-    x = images(2, 24, 36, 3)
+@pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
+@pytest.mark.parametrize("norm", ["instance", "layer", "none"])
+@pytest.mark.parametrize("upsample", ["transpose", "resize", "shuffle"])
+def test_output_has_the_shape_and_range_of_the_input(architecture, norm, upsample):
+    changes = {"architecture": architecture, "norm": norm, "upsample": upsample}
+    generator = build_generator(RANDOM.model_copy(update=changes))
+    step = {"resnet": 4, "nafnet": 16}[architecture]
+    assert stride(generator) == step
+    x = images(2, 2 * step, 3 * step, 3)
     y = generator.predict_on_batch(x)
     assert y.shape == x.shape
     assert np.abs(y).max() <= 1
     assert np.abs(y - x).max() > 1e-3
 
 
-def test_an_identity_start_is_the_identity():
-    x = images(1, 16, 20, 3)
-    np.testing.assert_array_equal(build_generator(SMALL).predict_on_batch(x), x)
+@pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
+def test_an_identity_start_is_the_identity(architecture):
+    x = images(1, 16, 32, 3)
+    generator = build_generator(SMALL.model_copy(update={"architecture": architecture}))
+    np.testing.assert_array_equal(generator.predict_on_batch(x), x)
+
+
+def test_a_published_nafnet_without_attention_has_its_size():
+    """With its channel attention, c^2 + c weights in a block of c channels, it has the published 17.11 million."""
+    settings = {"architecture": "nafnet", "filters": 32, "blocks": 28, "norm": "layer", "upsample": "shuffle"}
+    blocks = {32: 2, 64: 2, 128: 2, 256: 28 + 1, 512: 1}
+    attention = sum(count * (c * c + c) for c, count in blocks.items())
+    count = build_generator(SMALL.model_copy(update=settings)).count_params()
+    assert (count + attention) / 1e6 == pytest.approx(17.11, abs=0.005)
+
+
+def test_a_nafnet_sees_a_pixels_surroundings_alone():
+    """Channel attention, or instance norm, would see the whole image: a tile of it would be restored otherwise."""
+    changes = {"architecture": "nafnet", "blocks": 1, "norm": "layer", "upsample": "shuffle"}
+    generator = build_generator(RANDOM.model_copy(update=changes))
+    rng = np.random.default_rng(1)
+    generator.set_weights([rng.normal(0, 0.2, weight.shape) for weight in generator.get_weights()])
+    x, edge = images(1, 192, 208, 3), 80
+    whole, part = generator.predict_on_batch(x), generator.predict_on_batch(x[:, 16:, 32:])
+    np.testing.assert_allclose(whole[:, 16 + edge : -16, 32 + edge : -16], part[:, edge:-16, edge:-16], atol=1e-5)
+    assert np.abs(whole[:, 16:, 32:] - part).max() > 1e-3  # at its own borders
 
 
 def test_seeds_decide_the_weights():
@@ -114,10 +150,14 @@ def test_what_is_no_generator_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 300), (7, 5), (16, 16), (17, 31), (64, 48)])
-def test_any_size_comes_back_in_its_size(size):
+@pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
+def test_any_size_comes_back_in_its_size(size, architecture):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(deblur(build_generator(SMALL), image), image)
-    assert deblur(build_generator(RANDOM), image).shape == image.shape
+    same, other = (
+        build_generator(kind.model_copy(update={"architecture": architecture, "blocks": 1})) for kind in (SMALL, RANDOM)
+    )
+    np.testing.assert_array_equal(deblur(same, image), image)
+    assert deblur(other, image).shape == image.shape
 
 
 def test_a_generator_starts_from_another_ones_weights():

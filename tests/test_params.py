@@ -58,7 +58,7 @@ def test_the_default_is_valid():
         ("clean.posterize", 9, "clean.posterize = 9: input should be less than or equal to 8"),
         ("split.val_scenes", "GOPR0001", "split.val_scenes = 'GOPR0001': input should be a valid list"),
         ("split.test_fraction", 0.99, "val_fraction + test_fraction must stay below 1"),
-        ("generator.norm", None, "generator.norm = None: input should be 'instance' or 'none'"),
+        ("generator.norm", None, "generator.norm = None: input should be 'instance', 'layer' or 'none'"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(key, value, said):
@@ -127,3 +127,12 @@ def test_exponents_are_numbers_as_dvc_writes_them(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("rate: 1e-05\nother: 1e-4\n")
     assert read_yaml(path) == {"rate": 1e-5, "other": 1e-4}
+
+
+def test_crops_fit_the_generator():
+    values = changed("generator.architecture", "nafnet")
+    values["train"]["crop"] = 40
+    with pytest.raises(UserError, match=r"^params\.yaml: train\.crop = 40: must be a multiple of 16 for a nafnet$"):
+        check(values, "params.yaml")
+    values["train"]["crop"] = 48
+    check(values, "params.yaml")
