@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from dvclive import Live
 from PIL import Image
+from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from deblurgan.checkpoints import Logs
@@ -65,11 +66,14 @@ class Curves(keras.callbacks.Callback):
         Generator steps.
     history
         What earlier runs of this training logged, an entry for each epoch.
+    board
+        Where TensorBoard shall find the same curves, if anywhere.
     """
 
-    def __init__(self, live: Live, steps_per_epoch: int, history: list[Logs]) -> None:
+    def __init__(self, live: Live, steps_per_epoch: int, history: list[Logs], board: Path | None = None) -> None:
         super().__init__()
         self.live, self.steps_per_epoch = live, steps_per_epoch
+        self.board = SummaryWriter(str(board), flush_secs=1) if board else None
         for epoch, logs in enumerate(history):
             self._log(epoch, logs)
 
@@ -89,6 +93,8 @@ class Curves(keras.callbacks.Callback):
         for name, value in sorted(logs.items()):
             part, short = ("val", name[4:]) if name.startswith("val_") else ("train", name)
             self.live.log_metric(f"{part}/{short}", value, plot=True)
+            if self.board:
+                self.board.add_scalar(f"{part}/{short}", value, self.live.step)
         self.live.make_summary()
 
 

@@ -58,7 +58,7 @@ def scratch(name: str) -> Iterator[Path]:
         except BlockingIOError:
             raise UserError(f"another process is at this training: wait for it, or end it ({folder})") from None
         for other in folder.parent.glob(f"*/{DONE}"):
-            if other.parent != folder:
+            with contextlib.suppress(BlockingIOError), locked(other.parent.with_suffix(".lock"), wait=False):
                 shutil.rmtree(other.parent, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         yield folder

@@ -1,5 +1,6 @@
 """Pairs in memory, and random crops that are a pure function of (seed, step)."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,10 +131,25 @@ def _enlarged(image: np.ndarray, size: tuple[int, int], box: tuple[int, int, int
     return np.asarray(Image.fromarray(image).resize((right - left, bottom - top), resample, box=source))
 
 
-def centre_crops(pairs: list[Images], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The middle square of every pair: blurred and sharp, `uint8` of shape (N, size, size, 3)."""
+def centre_crops(pairs: list[Images], size: int, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the middle square out of every pair.
+
+    Parameters
+    ----------
+    pairs
+        At least as large as the square.
+    size
+        Of the square, in pixels.
+    multiple
+        The first pairs are repeated until there is a multiple of this number: several devices take equal shares.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Blurred and sharp, `uint8` of shape (N, size, size, 3).
+    """
     crops = []
-    for pair in pairs:
+    for pair in itertools.islice(itertools.cycle(pairs), -(-len(pairs) // multiple) * multiple):
         top, left = ((side - size) // 2 for side in pair.both.shape[1:3])
         crops.append(pair.both[:, top : top + size, left : left + size])
     blur, sharp = np.stack(crops, axis=1)
@@ -158,6 +174,8 @@ class CropSequence(keras.utils.PyDataset):
         blur was drawn, the others from filmed pairs; where there are none of either kind, all from the other.
     first
         The step to begin with.
+    part, parts
+        Of so many equal parts of each batch, the one to yield; hosts that train together have one each.
 
     Notes
     -----
@@ -166,9 +184,19 @@ class CropSequence(keras.utils.PyDataset):
     `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
     """
 
-    def __init__(self, pairs: list[Images], settings: Train, seed: int, blur: Synthesize, first: int = 0) -> None:
+    def __init__(
+        self,
+        pairs: list[Images],
+        settings: Train,
+        seed: int,
+        blur: Synthesize,
+        first: int = 0,
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
         super().__init__()
-        self.settings, self.seed, self.blur, self.first = settings, seed, blur, first
+        self.settings, self.seed, self.first = settings, seed, first
+        self.part, self.parts = part, parts
         drawn = [pair for pair in pairs if pair.drawn and settings.fresh_blur]
         filmed = [pair for pair in pairs if not (pair.drawn and settings.fresh_blur)]
         self.kinds = ((drawn, blur), (filmed, None))
@@ -184,7 +212,11 @@ class CropSequence(keras.utils.PyDataset):
         shape = (self.settings.batch_size, self.settings.critic_steps)
         crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)
         blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])
-        return blur, sharp, rng.random(shape, dtype=np.float32)
+        return tuple(self.part_of(array) for array in (blur, sharp, rng.random(shape, dtype=np.float32)))
+
+    def part_of(self, array: np.ndarray) -> np.ndarray:
+        """Cut this host's part out of what is for all, along the first axis."""
+        return np.array_split(array, self.parts)[self.part]
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
         pairs, blur = self.kinds[0 if rng.random() < self.fresh else 1]

@@ -1,5 +1,6 @@
 """The training and validation step on JAX: as on TensorFlow, written as functions of the variables' values."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,6 +8,11 @@ import jax.numpy as jnp
 import keras
 
 from deblurgan import losses
+
+
+def replicas() -> int:
+    """How many devices share the sum of gradients: JAX computes them of the whole batch."""
+    return 1
 
 
 class _Values(dict):
@@ -93,6 +99,21 @@ class Steps:
         )
         logs = self._means(now, self.validation_logs(restored, sharp), blur.shape[0])
         return logs, now.state()
+
+    @functools.cached_property
+    def _restore_alone(self):
+        return jax.jit(functools.partial(self.averaged.stateless_call, training=False))
+
+    def averaged_output(self, blurred):
+        """What the averaged generator makes of images, on one device."""
+        self.jax_state_sync()  # while it trains, the variables are elsewhere
+        averaged, distribution = self.averaged, keras.distribution.distribution()
+        parts = (averaged.trainable_variables, averaged.non_trainable_variables)
+        values = [[keras.ops.convert_to_numpy(variable) for variable in part] for part in parts]
+        keras.distribution.set_distribution(None)  # this host's own work
+        output, _ = self._restore_alone(*values, blurred)
+        keras.distribution.set_distribution(distribution)
+        return keras.ops.convert_to_numpy(output)
 
     def _scores(self, weights, blur, judged):
         return self.critic.stateless_call(weights, [], [blur, judged], training=True)[0]

@@ -1,5 +1,7 @@
 """The training and validation step on TensorFlow."""
 
+import functools
+
 import tensorflow as tf
 
 from deblurgan import losses
@@ -52,6 +54,14 @@ class Steps:
         logs = self.validation_logs(self.averaged(blur, training=False), sharp)
         return self._means(logs, tf.shape(blur)[0])
 
+    @functools.cached_property
+    def _restore_alone(self):
+        return tf.function(lambda images: self.averaged(images, training=False))
+
+    def averaged_output(self, blurred):
+        """What the averaged generator makes of images, on one device."""
+        return self._restore_alone(tf.convert_to_tensor(blurred)).numpy()
+
     def _restored(self, blur):
         """Restore (N, steps, H, W, 3) in one pass: the generator does not change between the critic's steps."""
         restored = self.generator(tf.reshape(blur, tf.concat([[-1], tf.shape(blur)[2:]], 0)), training=True)
@@ -76,16 +86,28 @@ class Steps:
         """Means since the start of the epoch; the weight is the number of images of a batch that varies."""
         logs = self.measured(logs)
         for name, value in logs.items():
-            self.means[name].update_state(value, sample_weight=weight)
+            self.means[name].update_state(_summed(value) / replicas(), sample_weight=weight)
         return {name: self.means[name].result() for name in logs}
 
 
+def replicas() -> int:
+    """How many devices make a step together."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def _share(loss):
-    """One device's share of a loss: optimizers add up the gradients of all devices."""
-    return loss / tf.distribute.get_strategy().num_replicas_in_sync
+    """One device's share of a loss: its gradients are summed over all devices."""
+    return loss / replicas()
+
+
+def _summed(values):
+    """The sum over all devices."""
+    return values if replicas() == 1 else tf.distribute.get_replica_context().all_reduce("sum", values)
 
 
 def _apply(optimizer, gradients, weights):
     """Update weights; the norm of the gradients, before the optimizer clips them."""
-    optimizer.apply(gradients, weights)
+    gradients = _summed(gradients)
+    # Keras clips what one device has and sums then: each gives its share of the sum, see `training.build_optimizer`
+    optimizer.apply([gradient / replicas() for gradient in gradients], weights)
     return tf.linalg.global_norm(gradients)

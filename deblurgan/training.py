@@ -15,9 +15,9 @@ from deblurgan.params import Critic, Generator, Train
 from deblurgan.vgg import build_features
 
 if keras.backend.backend() == "jax":
-    from deblurgan.steps_jax import Steps
+    from deblurgan.steps_jax import Steps, replicas
 else:
-    from deblurgan.steps_tensorflow import Steps
+    from deblurgan.steps_tensorflow import Steps, replicas
 
 
 @keras.saving.register_keras_serializable("deblurgan")
@@ -56,7 +56,8 @@ def build_optimizer(settings: Train, updates_per_step: int) -> keras.optimizers.
     updates = settings.steps * updates_per_step
     warmup, decay_from = (round(share * updates) for share in (settings.warmup, settings.decay_from))
     rate = Trapezoid(settings.learning_rate, updates, warmup, decay_from)
-    adam = keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2, global_clipnorm=settings.clip_norm)
+    clip = settings.clip_norm and settings.clip_norm / replicas()  # of one device's share of the gradients' sum
+    adam = keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2, global_clipnorm=clip)
     return keras.optimizers.LossScaleOptimizer(adam) if settings.precision == "mixed_float16" else adam
 
 
@@ -118,9 +119,7 @@ class DeblurGAN(Steps, keras.Model):
 
     def restored(self, images: np.ndarray) -> np.ndarray:
         """Restore `uint8` images of shape (N, H, W, 3) with the averaged generator, at any moment of a training."""
-        if keras.backend.backend() == "jax":
-            self.jax_state_sync()  # while it trains, the variables are elsewhere
-        return to_uint8(self.averaged.predict_on_batch(to_float(images)))
+        return to_uint8(self.averaged_output(to_float(images)))
 
     def call(self, blurred, training=False):
         """Restore images with the averaged generator."""

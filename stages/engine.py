@@ -1,6 +1,7 @@
 """Import Keras and its backend without their start-up notes; a stage with networks imports this first."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -8,6 +9,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+
+from deblurgan.errors import UserError
 
 
 @contextlib.contextmanager
@@ -29,10 +34,7 @@ def held_back_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-# TensorFlow reads these when it is first imported. oneDNN's kernels are on by default only on some processors; on the
-# others the convolutions of a training step take about twice as long.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
 
 BACKENDS = ("tensorflow", "jax")
 SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
@@ -47,10 +49,14 @@ try:
             import tensorflow as tf
 
             tf.config.list_physical_devices("GPU")
+        elif BACKEND == "jax":
+            import jax
 except ModuleNotFoundError as error:
     sys.exit(f"error: KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}; it can be {' or '.join(BACKENDS)}")
 if BACKEND not in BACKENDS:
     sys.exit(f"error: KERAS_BACKEND={BACKEND} is not supported; it can be {' or '.join(BACKENDS)}")
+if BACKEND == "jax" and os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES"):
+    keras.distribution.initialize()  # waits for all hosts that the variables of this name count
 
 
 def be_deterministic() -> None:
@@ -61,6 +67,58 @@ def be_deterministic() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which part of each batch is this host's: `devices` compute together, on all hosts."""
+
+    host: int = 0
+    hosts: int = 1
+    devices: int = 1
+
+    def agree(self, variables: list[keras.Variable], done: int) -> int:
+        """Go on, on all hosts, from the first one's variables and its number of epochs that are done."""
+        if self.hosts == 1:
+            return done
+        from jax.experimental.multihost_utils import broadcast_one_to_all
+
+        for variable in variables:
+            variable.assign(broadcast_one_to_all(keras.ops.convert_to_numpy(variable)))
+        return int(broadcast_one_to_all(np.int32(done)))
+
+
+@contextlib.contextmanager
+def all_devices(batch_size: int) -> Iterator[Share]:
+    """Spread the batches of models that are built inside over all GPUs, or as many as divide a batch evenly.
+
+    On TensorFlow by `MirroredStrategy`, on JAX by `keras.distribution.DataParallel`. To use fewer, hide the others
+    (`CUDA_VISIBLE_DEVICES`). Two devices that share a batch end with other last bits than one.
+    """
+    if BACKEND == "tensorflow":
+        found = [device.name for kind in ("GPU", "CPU") for device in tf.config.list_logical_devices(kind)]
+        found = [name for name in found if "GPU" in name] or found
+        share = Share()
+    else:
+        found = keras.distribution.list_devices()
+        share = Share(jax.process_index(), jax.process_count())
+    count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
+    if count < len(found) and share.hosts > 1:
+        raise UserError(f"train.batch_size = {batch_size} must be a multiple of the {len(found)} devices of all hosts")
+    share = dataclasses.replace(share, devices=count)
+    if count < len(found):
+        print(f"train.batch_size = {batch_size} can use {count} of {len(found)} devices")
+    if count > 1 and BACKEND == "tensorflow":
+        with tf.distribute.MirroredStrategy(found[:count]).scope():
+            yield share
+    elif count > 1:
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=found[:count], auto_shard_dataset=False)
+        )
+        yield share
+        keras.distribution.set_distribution(None)
+    else:
+        yield share
+
+
 def device() -> str:
     """What computes: the backend, its version and the processor."""
     if BACKEND == "tensorflow":
@@ -68,8 +126,6 @@ def device() -> str:
         names = [gpu.get("device_name", "GPU") for gpu in gpus]
         version = tf.__version__
     else:
-        import jax
-
         names = [gpu.device_kind for gpu in jax.devices() if gpu.platform != "cpu"]
         version = jax.__version__
     processor = ", ".join(names) or f"{platform.machine()}, {os.cpu_count()} cores"

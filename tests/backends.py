@@ -1,7 +1,8 @@
 """Trains a small model on the backend that KERAS_BACKEND names: what other tests run in a process of its own.
 
-`python backends.py OUT.npz PRECISION EPOCHS...` runs that many epochs, in as many runs as there are numbers, each going
-on from the checkpoint of the one before, and writes the weights, and the logs of the last epoch.
+`python backends.py OUT.npz PRECISION DEVICES EPOCHS...` runs that many epochs on so many devices made of one processor,
+in as many runs as there are numbers, each going on from the checkpoint of the one before, and writes the weights, and
+the logs of the last epoch.
 """
 
 import sys
@@ -13,9 +14,10 @@ import numpy as np
 
 from deblurgan import training
 from deblurgan.checkpoints import Checkpoint, restore
-from deblurgan.datasets import CropSequence, Images
+from deblurgan.datasets import CropSequence, Images, centre_crops
 from deblurgan.params import Params, load
 from deblurgan.training import DeblurGAN, _Both, build
+from stages import engine
 
 ROOT = Path(__file__).parents[1]
 STEPS = 2
@@ -49,14 +51,15 @@ def pairs() -> list[Images]:
     return [Images(np.stack([image // 2, image])) for image in sharp]
 
 
-def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int) -> dict[str, float]:
+def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Share) -> dict[str, float]:
     """Go on from what the folder holds until that many epochs are done."""
     history = restore(folder, model.state)
-    first = len(history)
+    first = share.agree(model.state, len(history))
+    crops = CropSequence(pairs(), p.train, p.seed, p.synthesize, first * STEPS, share.host, share.hosts)
     model.fit(
-        CropSequence(pairs(), p.train, p.seed, p.synthesize, first * STEPS), initial_epoch=first, epochs=epochs,
+        crops, initial_epoch=first, epochs=epochs,
         steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[Checkpoint(folder, history)],
-        validation_data=(pairs()[0].both[:1, :24, :24], pairs()[0].both[1:, :24, :24]),
+        validation_data=tuple(crops.part_of(images) for images in centre_crops(pairs()[:1], 24, share.devices)),
     )  # fmt: skip
     return history[-1]
 
@@ -75,19 +78,31 @@ def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
     return model
 
 
+def devices_of_one_processor(count: int) -> None:
+    """Have as many devices; JAX is told by an environment variable before it starts."""
+    if count > 1 and engine.BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        parts = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+
+
 def main() -> None:
-    out, precision, *epochs = sys.argv[1:]
+    out, precision, devices, *epochs = sys.argv[1:]
+    devices_of_one_processor(int(devices))
     training.build_features = small_features
     with tempfile.TemporaryDirectory() as folder:
         for number in map(int, epochs):
             p = params(precision, dropout=0.5 if len(epochs) > 1 or number > 1 else 0.0)
             keras.utils.set_random_seed(1)
-            model = build(p.generator, p.critic, p.train, p.seed)
-            if number == 1 and len(epochs) == 1:
-                model = with_the_same_start(model)
-            logs = fit(model, p, Path(folder), number)
+            with engine.all_devices(p.train.batch_size) as share:
+                assert share.devices == int(devices)
+                model = build(p.generator, p.critic, p.train, p.seed)
+                if number == 1 and len(epochs) == 1:
+                    model = with_the_same_start(model)
+                logs = fit(model, p, Path(folder), number, share)
+                restored = model.restored(centre_crops(pairs(), 24)[0])
         weights = {f"weight {i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(model.state)}
-        restored = model.restored(np.stack([pair.both[0, :24, :24] for pair in pairs()]))
         np.savez(out, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
 
 

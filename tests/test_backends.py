@@ -1,6 +1,7 @@
 """The same training on TensorFlow and on JAX, in float32 and less, in one go and in several."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -15,13 +16,30 @@ QUICK = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=
 """Compiling takes longer than the steps."""
 
 
-def trained(path, backend: str, *arguments: str) -> dict[str, np.ndarray]:
+def command_of(path, backend: str, precision: str, *epochs: str, devices: int = 1) -> dict:
     env = {**os.environ, **QUICK, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "tests/backends.py"), str(path), *arguments]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    env["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
+    arguments = [str(path), precision, str(devices), *epochs]
+    return {"args": [sys.executable, str(ROOT / "tests/backends.py"), *arguments], "env": env, "text": True}
+
+
+def trained(path, backend: str, precision: str, *epochs: str, devices: int = 1) -> dict[str, np.ndarray]:
+    command = command_of(path, backend, precision, *epochs, devices=devices)
+    done = subprocess.run(**command, capture_output=True)
     assert done.returncode == 0, done.stderr
+    return results(path)
+
+
+def results(path) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+def assert_same_steps(one: dict, other: dict) -> None:
+    assert set(one) == set(other)
+    for name in set(one) - {"restored"}:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(one["restored"].astype(int), other["restored"], atol=1)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +56,33 @@ def test_both_backends_make_the_same_steps(two_steps):
     for name in set(one) - {"restored"}:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-3, atol=5e-4, err_msg=name)
     np.testing.assert_allclose(one["restored"].astype(int), other["restored"], atol=1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_devices_make_the_steps_of_one(tmp_path, two_steps, backend):
+    """Each has half of every batch."""
+    assert_same_steps(two_steps[backend], trained(tmp_path / "two.npz", backend, "float32", "1", devices=2))
+
+
+def test_two_hosts_make_the_steps_of_one(tmp_path, two_steps):
+    """Two processes on JAX, each with half of every batch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    processes = []
+    for host in range(2):
+        command = command_of(tmp_path / f"{host}.npz", "jax", "float32", "1")
+        command["args"][4] = "2"  # devices of both
+        command["env"] |= {
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+            "KERAS_DISTRIBUTION_PROCESS_ID": str(host),
+        }
+        processes.append(subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    for host in range(2):
+        assert_same_steps(two_steps["jax"], results(tmp_path / f"{host}.npz"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,27 +1,36 @@
 """The training step, the schedule, the crops and what is watched."""
 
+import os
+import shutil
+import subprocess
+import sys
 from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, edit_params
 from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
 
 from deblurgan import losses
 from deblurgan.blur.convolution import blur_image
 from deblurgan.blur.trajectory import random_blur
 from deblurgan.callbacks import Curves
+from deblurgan.checkpoints import scratch
 from deblurgan.datasets import CropSequence, Images, _enlarged, centre_crops, load_pairs, random_crop
 from deblurgan.errors import UserError
+from deblurgan.files import locked
 from deblurgan.images import to_float, write_png
 from deblurgan.metrics import psnr
 from deblurgan.models import build_critic, build_generator
 from deblurgan.params import Critic, Generator, load
 from deblurgan.training import DeblurGAN, Trapezoid
 
-GENERATOR = Generator(filters=4, blocks=1, norm="none", upsample="transpose", dropout=0.0, identity_start=True)
+GENERATOR = Generator(
+    architecture="resnet", filters=4, blocks=1, norm="none", upsample="transpose", dropout=0.0, identity_start=True
+)
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
 PARAMS = load(ROOT / "params.yaml")
 DEFAULT = PARAMS.train
@@ -196,9 +205,9 @@ def pairs(count=3, height=24, width=30, drawn=False):
     return [Images(rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8), drawn) for _ in range(count)]
 
 
-def sequence_of(kind=CropSequence, seed=1, first=0, **changes):
+def sequence_of(kind=CropSequence, seed=1, first=0, part=0, parts=1, **changes):
     small = {"steps": 6, "batch_size": 2, "critic_steps": 2, "crop": 8, "flip": True, **changes}
-    return kind(pairs(), DEFAULT.model_copy(update=small), seed, PARAMS.synthesize, first)
+    return kind(pairs(), DEFAULT.model_copy(update=small), seed, PARAMS.synthesize, first, part, parts)
 
 
 def test_crops_are_a_function_of_seed_and_step():
@@ -214,6 +223,16 @@ def test_crops_are_a_function_of_seed_and_step():
     assert positions.dtype == np.float32
     assert len(np.unique(positions)) == positions.size
     assert 0 <= positions.min() < positions.max() <= 1
+
+
+def test_hosts_share_each_batch():
+    whole = sequence_of(batch_size=5)[3]
+    parts = [CropSequence.part_of(sequence_of(batch_size=5, part=i, parts=2), whole[0]) for i in range(2)]
+    items = [sequence_of(batch_size=5, part=i, parts=2)[3] for i in range(2)]
+    assert [len(item[0]) for item in items] == [3, 2]
+    for one, other, both in zip(*items, whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate([one, other]), both)
+    np.testing.assert_array_equal(parts[1], items[1][0])
 
 
 def test_fit_sees_each_step_once_and_in_order():
@@ -320,6 +339,9 @@ def test_every_pixel_can_be_cut_and_centre_crops_are_central():
     pair, rng = Images(np.stack([rows, rows])), np.random.default_rng(0)
     assert {int(random_crop(pair, rng, ALL_FLIPS)[0, 0, 0, 0]) for _ in range(200)} == {0, 1, 2}
     np.testing.assert_array_equal(centre_crops([pair], 8)[0][0, :, 0, 0], np.arange(1, 9))
+    blur, sharp = centre_crops(pairs(3), 8, multiple=2)
+    assert blur.shape == sharp.shape == (4, 8, 8, 3)
+    np.testing.assert_array_equal(blur[3], blur[0])
 
 
 def write_pair(root, blur, sharp, name="train/gopro/s/{}/1.png"):
@@ -342,16 +364,33 @@ def test_pairs_that_cannot_train_are_named(tmp_path, capsys):
         load_pairs(tmp_path, "train", 16)
 
 
+class Log:
+    """DVCLive's part in the curves."""
+
+    step = 0
+
+    def log_metric(self, *_, **__):
+        pass
+
+    def make_summary(self):
+        pass
+
+
+def test_tensorboard_finds_the_curves_from_the_first_step_on(tmp_path):
+    curves = Curves(Log(), 100, [{"loss": 3.0}], tmp_path / "run")
+    curves.on_epoch_end(1, {"loss": 2.0, "val_psnr": 30.0})
+    curves.board.close()
+    (path,) = (tmp_path / "run").iterdir()
+    data, found = path.read_bytes(), []
+    while data:  # records: length, checksum, event, checksum
+        size = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12 : 12 + size])
+        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        data = data[16 + size :]
+    assert found == [("train/loss", 100, 3), ("train/loss", 200, 2), ("val/psnr", 200, 30)]
+
+
 def test_a_diverged_training_stops_with_one_line():
-    class Log:
-        step = 0
-
-        def log_metric(self, *_, **__):
-            pass
-
-        def make_summary(self):
-            pass
-
     curves = Curves(Log(), 100, [])
     curves.on_epoch_end(0, {"loss": 1.0})
     with pytest.raises(UserError, match=r"training diverged: loss = nan by step 200; lower train\.learning_rate"):
@@ -364,3 +403,29 @@ def test_a_photo_is_enlarged_in_parts_as_it_is_whole():
     for box in ((0, 0, 45, 31), (3, 5, 20, 31), (30, 0, 45, 9)):
         left, top, right, bottom = box
         np.testing.assert_allclose(_enlarged(image, (45, 31), box).astype(int), whole[top:bottom, left:right], atol=1)
+
+
+def test_a_new_training_removes_what_finished_ones_left_but_for_those_at_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path))
+    folders = [tmp_path / "train" / name for name in ("finished", "at_work", "killed")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for folder in folders[:2]:
+        (folder / "done").touch()
+    with locked(folders[1].with_suffix(".lock")), scratch("mine") as mine:
+        assert mine.is_dir()
+        assert [folder.is_dir() for folder in folders] == [False, True, True]
+    with pytest.raises(UserError, match="another process is at this training"), scratch("mine"), scratch("mine"):
+        pass
+
+
+def test_compiling_is_not_left_out_in_silence(tmp_path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    edit_params(tmp_path, {"train": {"jit": True}})
+    command = [sys.executable, "-m", "stages.train"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "train: error: train.jit has no effect on TensorFlow with train.deterministic: set one of them to false\n"
+    )
