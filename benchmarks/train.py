@@ -2,12 +2,13 @@
 
     python -m benchmarks.train                        # the paper's networks, batches of 1 and 8; half an hour
     python -m benchmarks.train --batch 1 --rounds 3   # minutes
+    python -m benchmarks.train --preset seed          # what a preset costs here; KERAS_BACKEND=jax for a GPU
 
 The reference does what the WGAN-GP example of keras.io does, with our networks and losses: for each critic step it
 restores anew and scores sharp, restored and interpolated images one after the other; then it restores once more for the
-generator. It runs as TensorFlow comes, with the oneDNN kernels that our stages switch on, and compiled by XLA. Every
-variant runs in a process of its own, and they take turns; what is compared is the median. VGG19 has random weights,
-which cost the same time.
+generator. Both run with TensorFlow's own kernels, with those of oneDNN, which `stages/train.py` switches on, and
+compiled by XLA; each is compared with the reference that runs in the same way. Every variant runs in a process of its
+own, and they take turns; what is compared is the median. VGG19 has random weights, which cost the same time.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 SIZE, INFERENCE, CRITIC_STEPS = 128, 256, 5
-VARIANTS = ("reference", "reference, oneDNN", "reference, XLA", "ours", "ours, XLA")
+VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("reference", "ours")]
 
 
 def features_with_random_weights() -> str:
@@ -104,8 +105,7 @@ def timed(work: Callable, rounds: int) -> list[float]:
 def worker(variant: str, batch: int, rounds: int) -> dict[str, list[float]]:
     """Measure one variant."""
     ours = variant.startswith("ours")
-    if ours or "oneDNN" in variant:
-        from stages import engine  # noqa: F401  sets what our stages set
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int("oneDNN" in variant))  # read when TensorFlow is imported
     import tensorflow as tf
 
     model = build_paper(batch)
@@ -128,8 +128,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, action="append", help="size of a batch (default: 1 and 8)")
     parser.add_argument("--rounds", type=int, default=3, help="measured steps of each process (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=2, help="processes of each variant (default: %(default)s)")
+    parser.add_argument("--preset", help="measure the cost of presets/NAME.yaml instead, on either backend")
+    parser.add_argument("--whole", action="store_true", help="with --preset: all of its steps")
     parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.preset:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as stages/train.py
+        from benchmarks.cost import measure
+
+        measure(options.preset, features_with_random_weights(), options.rounds, whole=options.whole)
+        return
     if options.worker:
         print(json.dumps(worker(options.worker, options.batch[0], options.rounds)))
         return
@@ -148,7 +156,8 @@ def main() -> None:
         )
         middle = {name: {what: statistics.median(s) for what, s in both.items()} for name, both in taken.items()}
         for name, both in middle.items():
-            gains = " ".join(f"{what} x{both[what] / middle['ours'][what]:.2f}" for what in both if name != "ours")
+            reference = middle[name.replace("ours", "reference")]
+            gains = " ".join(f"{what} x{reference[what] / both[what]:.2f}" for what in both if name.startswith("ours"))
             print(f"  {name:18} step {both['step']:6.2f} s   inference {1000 * both['inference']:5.0f} ms   {gains}")
 
 

@@ -1,0 +1,92 @@
+"""What a preset's training costs on this machine, from some of its steps."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from deblurgan.datasets import CropSequence, Images
+from deblurgan.params import Params, check, read_yaml
+from deblurgan.preset import merged
+from deblurgan.training import DeblurGAN, build
+from stages import engine
+
+ROOT = Path(__file__).parents[1]
+
+
+class Clock(keras.callbacks.Callback):
+    """When the training began, and when each epoch ended."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin."""
+        self.times = [time.perf_counter()]
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Note the time."""
+        self.times.append(time.perf_counter())
+
+
+def settings_of(name: str, vgg_weights: str) -> Params:
+    """The parameters of a preset, with these VGG19 weights."""
+    preset = read_yaml(ROOT / "presets" / f"{name}.yaml")
+    changes = merged(preset, {"train": {"vgg_weights": vgg_weights}})
+    return check(merged(read_yaml(ROOT / "params.yaml"), changes), name)
+
+
+def operations(model: DeblurGAN, crops: CropSequence) -> float:
+    """Floating point operations of a step, as XLA counts them; JAX only, 0 elsewhere."""
+    if engine.BACKEND != "jax":
+        return 0.0
+    import jax
+
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    state = tuple([variable.value for variable in group] for group in groups)
+    return jax.jit(model.train_step).lower(state, crops[0]).cost_analysis()["flops"]
+
+
+def memory() -> str:
+    """The most that was in use."""
+    if "cores" in engine.device():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory"
+    if engine.BACKEND == "jax":
+        import jax
+
+        peak = jax.devices()[0].memory_stats()["peak_bytes_in_use"]
+    else:
+        peak = engine.tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    return f"{peak / 1e9:.1f} GB of GPU memory"
+
+
+def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
+    """Train on random images for twice so many steps, the first ones not counted, or for all; print the cost."""
+    p = settings_of(name, vgg_weights)
+    t = p.train
+    side = 2 * t.crop
+    rng = np.random.default_rng(0)
+    pairs = [Images(rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)) for _ in range(8)]
+    crops, clock = CropSequence(pairs, t, p.seed, p.synthesize), Clock()
+    with engine.all_devices(t.batch_size):
+        model = build(p.generator, p.critic, t, p.seed)
+        flops = operations(model, crops)
+        steps, epochs = (t.validate_every, t.steps // t.validate_every) if whole else (rounds, 2)
+        model.fit(crops, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
+    begun, *ends = clock.times
+    each = (ends[-1] - ends[0]) / (steps * (epochs - 1))  # the first epoch is compiled
+    images = t.batch_size * t.critic_steps / each
+    print(
+        f"{name}: {t.batch_size} x {t.crop}x{t.crop}, {t.critic_steps} critic steps, {t.precision}; {engine.device()}"
+    )
+    print(f"  {each:.4f} s a step, {1 / each:.2f} steps/s, {images:.1f} images/s, {memory()}")
+    print(f"  {t.steps} steps: {'measured' if whole else 'extrapolated'}, ", end="")
+    print(f"{(ends[-1] - begun if whole else t.steps * each) / 3600:.2f} hours")
+    if flops:
+        print(f"  {flops / 1e12:.3f} TFLOP a step, {flops / each / 1e12:.2f} TFLOP/s")

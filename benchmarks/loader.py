@@ -1,0 +1,42 @@
+"""How many crops a second the input pipeline cuts, beside how many the last training consumed.
+
+    dvc repro train && python -m benchmarks.loader
+
+Reads `data/resized`, `params.yaml` and `metrics/speed.json`. One thread, which works while the devices compute.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from deblurgan.datasets import CropSequence, load_pairs
+from deblurgan.params import load
+
+SECONDS = 5
+
+
+def images_per_second(sequence: CropSequence) -> float:
+    """Measure for some seconds."""
+    index, images, started = 0, 0, time.perf_counter()
+    while time.perf_counter() - started < SECONDS:
+        blur, *_ = sequence[index % len(sequence)]
+        images += blur.shape[0] * blur.shape[1]
+        index += 1
+    return images / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure all kinds of crops."""
+    p = load()
+    t, pairs = p.train, load_pairs(Path("data/resized"), "train", p.train.crop)
+    speed = json.loads(Path("metrics/speed.json").read_text())
+    consumed = speed["steps_per_second"] * t.batch_size * t.critic_steps
+    print(f"consumed by the last training: {consumed:.0f} images/s ({speed['device']})")
+    for name, share in (("as trained", t.fresh_blur), ("pairs as they are", 0.0), ("photos blurred anew", 1.0)):
+        settings = t.model_copy(update={"fresh_blur": share})
+        cut = images_per_second(CropSequence(pairs, settings, p.seed, p.synthesize))
+        print(f"{name}, {t.crop}x{t.crop}: {cut:.0f} images/s, {cut / consumed:.1f}x")
+
+
+if __name__ == "__main__":
+    main()

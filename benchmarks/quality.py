@@ -1,0 +1,161 @@
+r"""Generators of several architectures, trained equally long on real frames and photos, measured on real test frames.
+
+    python -m benchmarks.quality --pairs GOPRO_Large/train --frames GOPRO_240fps --photos BSDS500/train \
+                                 --test GOPRO_Large/test --minutes 20
+
+Each generator learns by the same recipe, the pixel loss alone: no critic takes part of the time. How many steps fit
+into the minutes is measured first, for all of them, so that the schedule ends in time; run it where nothing else runs.
+High-speed frames are averaged as stored values, as GoPro's `blur` was, photos get synthetic motion blur, and the test
+frames are restored whole.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as stages/train.py
+
+from stages import engine  # before anything that imports Keras
+
+# isort: split
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from deblurgan.blur.camera import average_frames
+from deblurgan.datasets import CropSequence, Images
+from deblurgan.evaluation import score, summary
+from deblurgan.images import read_rgb
+from deblurgan.inference import deblur
+from deblurgan.params import Generator, Params, load
+from deblurgan.synthesis import consecutive
+from deblurgan.training import DeblurGAN, build
+
+PAPER = {"architecture": "resnet", "filters": 64, "blocks": 9, "norm": "instance", "upsample": "transpose"}
+PAPER |= {"dropout": 0.5, "identity_start": False}
+PLAIN = {**PAPER, "norm": "none", "dropout": 0.0}
+NAFNET = {"architecture": "nafnet", "norm": "layer", "upsample": "shuffle", "dropout": 0.0, "identity_start": True}
+GENERATORS = {
+    "paper": PAPER,
+    "paper, no norm": PLAIN,
+    "paper, no norm, identity start": {**PLAIN, "identity_start": True},
+    "default": {},
+    "nafnet 16": {**NAFNET, "filters": 16, "blocks": 4},
+    "nafnet 32": {**NAFNET, "filters": 32, "blocks": 4},
+}
+LENGTHS = (7, 9, 11, 13)
+"""Numbers of frames that make one blurred frame, as in the GoPro data set."""
+
+
+def pairs_in(folder: Path) -> list[tuple[Path, Path]]:
+    """All `<scene>/{blur,sharp}/<name>` below a folder."""
+    blurred = sorted(path for path in folder.rglob("*.png") if path.parent.name == "blur")
+    return [(path, path.parent.parent / "sharp" / path.name) for path in blurred]
+
+
+def averaged(folder: Path) -> list[Images]:
+    """Pairs of all runs of consecutive frames that overlap by half, of all lengths in turn."""
+    pairs = []
+    for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
+        frames, start, turn = sorted(scene.glob("*.png")), 0, 0
+        while start < len(frames):
+            length = LENGTHS[turn % len(LENGTHS)]
+            for run in consecutive(frames[start : start + length], length):
+                blur = average_frames((read_rgb(frame) for frame in run), linear=False)
+                pairs.append(Images(np.stack([blur, read_rgb(run[length // 2])])))
+            start, turn = start + length // 2, turn + 1
+    return pairs
+
+
+def params(generator: dict, steps: int, options: argparse.Namespace) -> Params:
+    """The recipe."""
+    p = load(Path(__file__).parents[1] / "params.yaml")
+    recipe = {
+        "steps": steps, "learning_rate": options.rate, "batch_size": options.batch, "crop": options.crop,
+        "fresh_blur": 0.5, "lambda_adversarial": 0.0, "lambda_content": 0.0, "critic_steps": 1, "ema": 0.995,
+    }  # fmt: skip
+    network = Generator.model_validate({**p.generator.model_dump(), **generator})
+    return p.model_copy(update={"generator": network, "train": p.train.model_copy(update=recipe)})
+
+
+def model_of(p: Params) -> DeblurGAN:
+    """The model to train."""
+    keras.utils.set_random_seed(p.seed)
+    return build(p.generator, p.critic, p.train, p.seed)
+
+
+class Steps(keras.callbacks.Callback):
+    """A bar, and the seconds that each step took."""
+
+    def __init__(self, name: str, steps: int) -> None:
+        super().__init__()
+        self.bar, self.taken, self.last = tqdm(total=steps, desc=name, unit="step"), [], time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Move the bar."""
+        now = time.perf_counter()
+        self.taken.append(now - self.last)
+        self.last = now
+        self.bar.update()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+
+def train(name: str, p: Params, pairs: list[Images], steps: int) -> tuple[DeblurGAN, list[float]]:
+    """Train for so many steps of the schedule; the seconds that each took."""
+    model, clock = model_of(p), Steps(name, steps)
+    crops = CropSequence(pairs, p.train, p.seed, p.synthesize)
+    model.fit(crops, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
+    return model, clock.taken
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, text in (("pairs", "training pairs"), ("frames", "240 fps frames"), ("photos", "sharp photos")):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"folder of {text}")
+    parser.add_argument("--test", type=Path, required=True, help="folder of test pairs")
+    parser.add_argument("--minutes", type=float, default=20, help="of each training (default: %(default)s)")
+    parser.add_argument("--only", action="append", choices=GENERATORS, help="a generator (default: all)")
+    parser.add_argument("--rate", type=float, default=0.0005, help="learning rate (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=4, help="size of a batch (default: %(default)s)")
+    parser.add_argument("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")
+    options = parser.parse_args()
+    pairs = [Images(np.stack([read_rgb(path) for path in both])) for both in pairs_in(options.pairs)]
+    filmed, frames = len(pairs), averaged(options.frames)
+    photos = [read_rgb(path) for path in sorted(options.photos.glob("*.jpg"))]
+    pairs += frames + [Images(np.stack([photo, photo]), drawn=True) for photo in photos]
+    test = [(blur, read_rgb(blur), read_rgb(sharp)) for blur, sharp in pairs_in(options.test)]
+    print(f"{filmed} filmed and {len(frames)} averaged pairs, {len(photos)} photos; {len(test)} test frames")
+    print(engine.device(), flush=True)
+    steps = {}
+    for name in options.only or GENERATORS:
+        _, taken = train(f"{name}: speed", params(GENERATORS[name], 12, options), pairs, 12)
+        steps[name] = round(60 * options.minutes / statistics.median(taken[2:]))
+    print(
+        "| generator | parameters | steps | input | restored | gain |\n| --- | --- | --- | --- | --- | --- |",
+        flush=True,
+    )
+    for name, count in steps.items():
+        model, _ = train(name, params(GENERATORS[name], count, options), pairs, count)
+        scores = [
+            score(("gopro", blur.parent.parent.name, blur.stem), image, deblur(model.averaged, image), sharp)
+            for blur, image, sharp in test
+        ]
+        found = summary(scores)
+        print(
+            f"| {name} | {model.generator.count_params():,} | {count} "
+            f"| {found['input_psnr']:.2f} dB, {found['input_ssim']:.3f} | {found['psnr']:.2f} dB, {found['ssim']:.3f} "
+            f"| {found['psnr_gain']:+.2f} dB, {found['ssim_gain']:+.3f} |",
+            flush=True,
+        )
+        keras.backend.clear_session()
+
+
+if __name__ == "__main__":
+    main()
