@@ -1,34 +1,232 @@
-"""Deblur the photos that have no sharp partner: data/deblurred."""
+"""Deblur photos.
 
-from stages import engine  # before anything that imports Keras
+python -m stages.deblur PHOTO_OR_FOLDER ... --output DIR    photos of yours, see --help
+python -m stages.deblur                                     the stage: data/resized/unpaired to data/deblurred
+"""
 
-# isort: split
-
+import argparse
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from deblurgan.archive import load_generator
-from deblurgan.errors import reported
+from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory
 from deblurgan.images import read_rgb, write_png
-from deblurgan.inference import deblur
 from deblurgan.pairs import files_below
+from deblurgan.photos import Photo, read_photo, side_by_side, with_colours, write_photo, written_name
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
 OUT = Path("data/deblurred")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+"""What is taken for a photo in a folder."""
+CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+ALGORITHMS = ("deblurgan", "wiener", "richardson-lucy", "unsharp")
 
 
-def main() -> None:
-    """Run the stage."""
+def stage() -> None:
+    """Deblur all photos that have no sharp partner."""
+    from stages import engine  # isort: skip  before anything that imports Keras
+
+    from deblurgan.archive import load_generator
+    from deblurgan.inference import deblur, tile_for
+
     engine.be_deterministic()
     generator = load_generator(MODEL)
     with new_directory(OUT) as out:
         for path in tqdm(files_below(PHOTOS), desc="deblur", unit="photo"):
-            write_png(out / path.name, deblur(generator, read_rgb(path)))
+            photo = read_rgb(path)
+            write_png(out / path.name, deblur(generator, photo, tile_for(generator, photo.shape)))
+
+
+class Restorer:
+    """Deblurs photos as the command line says."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.kernel = self.generator = None
+        if options.algorithm == "deblurgan":
+            from stages import engine  # isort: skip  before anything that imports Keras
+
+            from deblurgan.archive import load_generator
+
+            engine.be_deterministic()
+            self.generator = load_generator(options.model)
+        else:
+            from deblurgan.classical import guessed_kernel
+
+            self.kernel = guessed_kernel()
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Refuse what cannot be done within the memory."""
+        self.tile((*size, 3))
+
+    def tile(self, shape: tuple[int, ...]) -> int | None:
+        """How to cut a photo."""
+        if self.generator is None or self.options.tile == "off":
+            return None
+        if self.options.tile != "auto":
+            return self.options.tile
+        from deblurgan.inference import tile_for
+
+        return tile_for(self.generator, shape, self.options.memory)
+
+    def restored(self, photo: Photo) -> Photo:
+        """Deblur one photo."""
+        if self.generator is not None:
+            from deblurgan.inference import restore
+
+            found = restore(self.generator, photo.colours, self.tile(photo.colours.shape))
+        else:
+            from deblurgan.classical import ALGORITHMS as CLASSICAL
+
+            found = CLASSICAL[self.options.algorithm](photo.colours, self.kernel)
+        strength = self.options.strength
+        return with_colours(photo, found if strength == 1 else photo.colours + strength * (found - photo.colours))
+
+
+def targets(inputs: list[Path], output: Path, suffixes: tuple[str, ...], *, recursive: bool) -> Iterator:
+    """Yield every file to deblur, and where its result goes: below `output` as below the folder that was named."""
+    for named in inputs:
+        if named.is_dir():
+            paths = sorted(named.rglob("*") if recursive else named.glob("*"))
+            files = [path for path in paths if path.is_file() and path.suffix.lower() in suffixes]
+            if not files:
+                more = "" if recursive else "; --recursive looks into its folders, too"
+                raise UserError(f"{named}: no file {', '.join(suffixes)} in this folder{more}")
+            for path in files:
+                yield path, output / path.relative_to(named)
+        elif named.exists():
+            yield named, output / named.name
+        else:
+            raise UserError(f"{named}: no such file or folder")
+
+
+def deblur_photo(restorer: Restorer, path: Path, target: Path, options: argparse.Namespace) -> None:
+    """Deblur one file."""
+    target = target.with_name(written_name(target))
+    comparison = target.with_name(f"{target.stem}_before_after{target.suffix}")
+    for result in (target, comparison) if options.compare else (target,):
+        if result.exists() and not options.overwrite:
+            raise UserError(f"{result} exists; --overwrite replaces it")
+    photo = read_photo(path, restorer.check)
+    restored = restorer.restored(photo)
+    write_photo(target, restored)
+    if options.compare:
+        write_photo(comparison, side_by_side(photo, restored))
+
+
+def deblur_clip(restorer: Restorer, path: Path, target: Path, options: argparse.Namespace) -> None:
+    """Deblur one clip, frame by frame."""
+    from deblurgan.video import deblur_video
+
+    target = target.with_suffix(".mp4")
+    if target.exists() and not options.overwrite:
+        raise UserError(f"{target} exists; --overwrite replaces it")
+    deblur_video(path, target, lambda colours: restorer.restored(Photo(colours, False, False, None, {})).colours)
+
+
+def command(options: argparse.Namespace) -> None:
+    """Deblur files of the user's; those that fail are named, and the others done."""
+    suffixes, work = (CLIPS, deblur_clip) if options.video else (SUFFIXES, deblur_photo)
+    jobs = list(targets(options.inputs, options.output, suffixes, recursive=options.recursive))
+    restorer, failed, taken = Restorer(options), 0, set()
+    for path, target in tqdm(jobs, desc="deblur", unit="file", disable=options.video or len(jobs) == 1):
+        try:
+            name = target.with_name(written_name(target))
+            if name in taken:
+                raise UserError(f"another file is written as {name}: give them an output folder each")
+            taken.add(name)
+            work(restorer, path, target, options)
+        except (UserError, OSError, MemoryError) as error:
+            failed += 1
+            if isinstance(error, MemoryError):
+                reason = "out of memory: try a smaller --memory"
+            else:
+                reason = getattr(error, "strerror", None) or str(error)
+            tqdm.write(f"deblur: error: {path}: {reason}", file=sys.stderr)
+    print(f"{len(jobs) - failed} of {len(jobs)} deblurred into {options.output}")
+    if failed:
+        sys.exit(1)
+
+
+def tile_option(text: str) -> str | int:
+    """`auto`, `off` or a number of pixels."""
+    if text in ("auto", "off"):
+        return text
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither auto, nor off, nor a number of pixels")
+
+
+def number_option(lowest: float, highest: float, text: str) -> float:
+    """A number between two others."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not lowest <= value <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest:g} to {highest:g}")
+    return value
+
+
+def read_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.deblur",
+        description="Deblur photos: PNG, JPEG, WebP and TIFF in and out, of any size. Transparency, EXIF and colour "
+        "profile are kept, the orientation is applied; BMP, GIF and palettes become PNG.",
+        epilog="Each file that fails is named with the reason, the others are done, and the exit code is 1.",
+    )
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to deblur")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument("--model", type=Path, default=MODEL, help="generator to use (default: %(default)s)")
+    parser.add_argument(
+        "--algorithm",
+        choices=ALGORITHMS,
+        default="deblurgan",
+        help="deblurgan, or a classical one that guesses a slight round blur (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=lambda text: number_option(0, 1, text),
+        default=1.0,
+        metavar="0..1",
+        help="0 leaves photos as they are, 1 deblurs them fully (default: 1)",
+    )
+    parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
+    parser.add_argument(
+        "--tile",
+        type=tile_option,
+        default="auto",
+        metavar="auto|N|off",
+        help="side in pixels of the tiles that the network sees; auto: the whole photo if it fits into --memory",
+    )
+    parser.add_argument(
+        "--memory",
+        type=lambda text: number_option(0.1, 10000, text),
+        default=2.5,
+        metavar="GB",
+        help="budget for a photo's restoration, on top of the libraries' 1 GB (default: 2.5)",
+    )
+    parser.add_argument(
+        "--video", action="store_true", help="the inputs are clips; the results are .mp4, frame by frame"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the stage, or the command."""
+    if arguments:
+        command(read_options(arguments))
+    else:
+        stage()
 
 
 if __name__ == "__main__":
     with reported("deblur"):
-        main()
+        main(sys.argv[1:])

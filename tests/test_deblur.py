@@ -1,0 +1,347 @@
+"""Deblurring anybody's photos: tiles, formats, the command."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from deblurgan import classical, inference
+from deblurgan.archive import save_model
+from deblurgan.blur.convolution import blur_image
+from deblurgan.errors import UserError
+from deblurgan.images import to_float, to_uint8
+from deblurgan.inference import _spans, reach_of, restore, tile_for
+from deblurgan.metrics import psnr
+from deblurgan.models import build_generator, stride
+from deblurgan.params import Generator
+from deblurgan.photos import read_photo, write_photo
+from stages.deblur import main
+
+RESNET = Generator(
+    architecture="resnet",
+    filters=4,
+    blocks=1,
+    norm="none",
+    upsample="transpose",
+    dropout=0.0,
+    identity_start=False,
+)
+GENERATORS = {
+    "resnet": RESNET,
+    "resize": RESNET.model_copy(update={"upsample": "resize", "blocks": 2}),
+    "nafnet": RESNET.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"}),
+}
+
+
+def busy(generator):
+    """Weights that let every pixel matter."""
+    rng = np.random.default_rng(1)
+    generator.set_weights([rng.normal(0, 0.25, weight.shape) for weight in generator.get_weights()])
+    return generator
+
+
+def pixels(height, width, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (height, width, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A generator that changes photos visibly, in a file."""
+    path = tmp_path_factory.mktemp("model") / "generator.keras"
+    save_model(build_generator(RESNET), path)
+    return path
+
+
+@settings(max_examples=100)
+@given(st.integers(1, 60), st.integers(2, 6), st.integers(2, 6))
+def test_tiles_cover_a_side_and_their_shares_sum_to_one(length, margins, cores):
+    step, margin = 16, 16 * margins
+    length, tile = length * step, 2 * margin + step * cores
+    total = np.zeros(length)
+    for span, weights in _spans(length, tile, margin):
+        assert span.stop - span.start == min(tile, length)
+        assert span.start % step == 0
+        assert 0 <= span.start < span.stop <= length
+        total[span] += weights
+        inner = margin - inference.RAMP // 2
+        assert span.start == 0 or not weights[:inner].any()  # what its border has spoilt has no share
+        assert span.stop == length or not weights[-inner:].any()
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_what_lies_beyond_its_reach_does_not_matter_and_the_reach_is_no_exaggeration(name):
+    generator = busy(build_generator(GENERATORS[name]))
+    radius, step = reach_of(generator).radius, stride(generator)
+    side = -(-(2 * radius + 8 * step) // step) * step
+    x = pixels(side, side)
+    changed, middle = x.copy(), side // 2
+    changed[:, : middle - radius] = 0
+    before, after = (generator.predict_on_batch(image[None])[0] for image in (x, changed))
+    np.testing.assert_array_equal(before[:, middle:], after[:, middle:])
+    assert np.abs(before - after)[:, middle - radius : middle - radius // 3].max() > 0
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_tiles_give_what_the_whole_gives(name):
+    generator = busy(build_generator(GENERATORS[name]))
+    margin = reach_of(generator).radius + inference.RAMP
+    image = pixels(3 * margin + 201, 4 * margin + 133)
+    whole, tiled = (restore(generator, image, tile) for tile in (None, 2 * margin + 64))
+    assert np.abs(whole - image).mean() > 0.05
+    np.testing.assert_allclose(whole, tiled, atol=1e-4)  # a grey level is 0.008
+
+
+def test_with_instance_norm_tiles_stay_near_the_whole_and_have_no_seams():
+    """The bound is on a photo's smooth light, with a generator whose residual image is large."""
+    generator = build_generator(RESNET.model_copy(update={"norm": "instance"}))
+    y, x = np.mgrid[:352, :416] / 100
+    image = np.stack([np.sin(3 * x + y), np.cos(2 * y), np.sin(x * y)], axis=-1).astype(np.float32) * 0.8
+    image += 0.1 * pixels(352, 416)
+    whole, tiled = (restore(generator, image, tile) for tile in (None, 256))
+    assert np.abs(whole - image).mean() > 0.001
+    difference = whole - tiled
+    assert np.sqrt(np.mean(difference**2)) < 0.6 * np.sqrt(np.mean((whole - image) ** 2))
+    across = np.abs(np.diff(difference, axis=1)).mean(axis=(0, 2))
+    assert across.max() < 4 * np.median(across) + 1e-3  # no column stands out
+
+
+def test_tiles_are_chosen_by_the_memory():
+    generator = build_generator(RESNET)
+    assert tile_for(generator, (100, 100, 3)) is None
+    tile = tile_for(generator, (4000, 6000, 3), 2.0)
+    assert tile % 4 == 0
+    assert tile_for(generator, (4000, 6000, 3), 1.8) < tile
+    assert tile_for(generator, (4000, 6000, 3), 1000) is None
+    with pytest.raises(UserError, match=r"6000x4000 pixels need 1\.\d GB of memory or more, not 1$"):
+        tile_for(generator, (4000, 6000, 3), 1.0)
+    with pytest.raises(UserError, match=r"tiles of 32 pixels are too small: this generator needs \d+ or more"):
+        restore(generator, pixels(100, 100), 32)
+
+
+# formats
+
+
+def photo(mode, size=(37, 23)):
+    rng = np.random.default_rng(3)
+    if mode == "I;16":
+        return Image.fromarray(rng.integers(0, 65536, size[::-1]).astype(np.uint16))
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 4), dtype=np.uint8), "RGBA")
+    if mode == "P":
+        return image.convert("RGB").quantize(20)
+    return image.convert("RGB").convert(mode) if mode in ("1", "CMYK") else image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "kept"),
+    [
+        ("RGB", ".png", "RGB"), ("L", ".png", "L"), ("LA", ".png", "LA"), ("RGBA", ".png", "RGBA"),
+        ("P", ".png", "RGB"), ("1", ".png", "L"), ("I;16", ".png", "I;16"), ("I;16", ".tif", "I;16"),
+        ("RGB", ".tiff", "RGB"), ("CMYK", ".tif", "RGB"), ("RGBA", ".webp", "RGBA"), ("RGB", ".jpg", "RGB"),
+        ("L", ".JPEG", "L"), ("CMYK", ".jpg", "RGB"),
+    ],
+)  # fmt: skip
+def test_photos_come_back_as_they_were(tmp_path, mode, suffix, kept):
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    options = {"lossless": True} if suffix == ".webp" else {}
+    photo(mode).save(source, **options)
+    read = read_photo(source)
+    assert read.colours.shape == (23, 37, 3)
+    write_photo(target, read)
+    with Image.open(source) as before, Image.open(target) as after:
+        assert after.mode == kept
+        assert after.size == before.size
+        if suffix in (".png", ".tiff") or mode == "I;16":
+            np.testing.assert_array_equal(np.asarray(after), np.asarray(before.convert(kept)))
+        if "A" in kept:
+            np.testing.assert_array_equal(after.getchannel("A"), before.getchannel("A"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_exif_and_profile_are_kept_and_the_orientation_is_applied(tmp_path, suffix):
+    image, exif = photo("RGB"), Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "A camera"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    image.save(source, exif=exif, icc_profile=profile)
+    write_photo(target, read_photo(source))
+    with Image.open(target) as after:
+        assert after.size == (23, 37)
+        assert after.getexif().get(0x0112, 1) == 1
+        assert after.getexif()[0x010F] == "A camera"
+        assert after.info["icc_profile"] == profile
+
+
+# the command
+
+
+def deblurred(*arguments, model=None):
+    main([str(argument) for argument in (*arguments, *(("--model", model) if model else ()))])
+
+
+def test_a_folder_is_deblurred_in_place_of_names_and_never_twice(tmp_path, model, capsys):
+    for name in ("a.png", "b.jpg", "c.bmp", "deep/d.webp", "notes.txt"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a note") if name == "notes.txt" else photo("RGB", (40, 30)).save(path)
+    out = tmp_path / "out"
+    deblurred(tmp_path / "in", "--output", out, "--recursive", model=model)
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == ["a.png", "b.jpg", "c.png", "deep/d.webp"]
+    assert "4 of 4 deblurred" in capsys.readouterr().out
+    first = (out / "a.png").read_bytes()
+    assert np.abs(np.asarray(Image.open(out / "a.png")).astype(int) - np.asarray(photo("RGB", (40, 30)))).max() > 1
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "in/a.png", "--output", out, model=model)
+    assert f"{tmp_path}/in/a.png: {out}/a.png exists; --overwrite replaces it" in capsys.readouterr().err
+    deblurred(tmp_path / "in/a.png", "--output", out, "--overwrite", "--compare", model=model)
+    assert (out / "a.png").read_bytes() == first
+    with Image.open(out / "a_before_after.png") as both:
+        assert both.size == (80, 30)
+        np.testing.assert_array_equal(np.asarray(both)[:, :40], np.asarray(photo("RGB", (40, 30))))
+        np.testing.assert_array_equal(np.asarray(both)[:, 40:], np.asarray(Image.open(out / "a.png")))
+
+
+def test_no_strength_leaves_a_photo_as_it_is(tmp_path, model):
+    photo("RGBA").save(tmp_path / "a.png")
+    deblurred(tmp_path / "a.png", "--output", tmp_path / "none", "--strength", "0", model=model)
+    np.testing.assert_array_equal(Image.open(tmp_path / "none/a.png"), photo("RGBA"))
+    for strength in ("0.5", "1"):
+        deblurred(tmp_path / "a.png", "--output", tmp_path / strength, "--strength", strength, model=model)
+    half, full = (np.asarray(Image.open(tmp_path / s / "a.png")).astype(int) for s in ("0.5", "1"))
+    np.testing.assert_allclose(2 * half, full + np.asarray(photo("RGBA")), atol=2)
+
+
+HOSTILE = {
+    "empty.jpg": (b"", "empty file"),
+    "page.png": (b"<html>404</html>", "not an image, or of a format that is not read"),
+    "random.tif": (bytes(range(256)) * 4, "not an image, or of a format that is not read"),
+}
+
+
+def hostile_files(folder: Path) -> dict[str, str]:
+    """Write files that are no photos; what is said of each."""
+    folder.mkdir()
+    for name, (data, _) in HOSTILE.items():
+        (folder / name).write_bytes(data)
+    said = {name: reason for name, (_, reason) in HOSTILE.items()}
+    stream = io.BytesIO()
+    photo("RGB", (300, 200)).save(stream, "PNG")
+    (folder / "cut.png").write_bytes(stream.getvalue()[:9000])
+    stream = io.BytesIO()
+    photo("RGB", (300, 200)).save(stream, "JPEG")
+    (folder / "cut.jpg").write_bytes(stream.getvalue()[:9000])
+    said |= {"cut.png": "broken: ", "cut.jpg": "broken: "}
+    frames = [photo("P"), photo("P").rotate(180)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.fromarray(np.zeros((9, 9), np.float32)).save(folder / "float.tif")
+    Image.new("1", (20000, 20000)).save(folder / "bomb.png")
+    said |= {
+        "moving.gif": "animated, or of several pages",
+        "float.tif": "float data: its range is not known",
+        "bomb.png": "20000x20000 pixels need 2",
+    }
+    return said
+
+
+def test_hostile_files_get_a_line_each_and_the_others_are_done(tmp_path, model, capsys):
+    said = hostile_files(tmp_path / "in")
+    photo("RGB").save(tmp_path / "in/zz_good.png")
+    with pytest.raises(SystemExit) as stopped:
+        deblurred(tmp_path / "in", "--output", tmp_path / "out", model=model)
+    assert stopped.value.code == 1
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("deblur: error: ")]
+    assert len(lines) == len(said)
+    for name, reason in said.items():
+        assert any(line.startswith(f"deblur: error: {tmp_path}/in/{name}: {reason}") for line in lines), (name, lines)
+    assert f"1 of {len(said) + 1} deblurred" in shown.out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["zz_good.png"]
+
+
+def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
+    for name in ("a.bmp", "a.png"):
+        photo("RGB").save(tmp_path / name)
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path, "--output", tmp_path / "out", model=model)
+    assert f"another file is written as {tmp_path}/out/a.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.png", "--output", "out"], "deblur: error: none.png: no such file or folder"),
+        (["empty", "--output", "out"], "deblur: error: empty: no file .png, .jpg,"),
+        (["a.png", "--output", "out"], "deblur: error: no model at models/generator.keras: `dvc pull models/generator"),
+        (["a.png", "--output", "out", "--model", "a.png"], "deblur: error: a.png is not a generator"),
+        (["a.png"], "the following arguments are required: --output"),
+        (["a.png", "--output", "out", "--strength", "2"], "'2' is not a number from 0 to 1"),
+        (["a.png", "--output", "out", "--tile", "some"], "'some' is neither auto, nor off, nor a number of pixels"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(tmp_path, arguments, said):
+    photo("RGB").save(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.deblur", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# the classical algorithms
+
+
+@pytest.mark.parametrize("name", classical.ALGORITHMS)
+def test_a_classical_algorithm_sharpens_what_a_known_kernel_has_blurred(name):
+    y, x = np.mgrid[:96, :128]
+    sharp = np.stack([((x // 9 + y // 7) % 2) * 140 + 40] * 3, axis=-1).astype(np.uint8)
+    kernel = classical.guessed_kernel()
+    blur = to_uint8(to_float(np.rint(blur_image(sharp, kernel)).astype(np.uint8)))
+    restored = to_uint8(classical.ALGORITHMS[name](to_float(blur), kernel))
+    assert restored.shape == sharp.shape
+    assert psnr(restored, sharp) > psnr(blur, sharp) + 0.5
+    flat = np.full((40, 30, 3), 0.3, np.float32)
+    np.testing.assert_allclose(classical.ALGORITHMS[name](flat, kernel), flat, atol=0.02)
+
+
+def test_a_classical_algorithm_needs_no_model(tmp_path):
+    photo("L", (50, 40)).save(tmp_path / "a.png")
+    deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--algorithm", "wiener", model=tmp_path / "none")
+    assert Image.open(tmp_path / "out/a.png").size == (50, 40)
+
+
+# clips
+
+
+def test_a_clip_comes_back_with_all_its_frames(tmp_path, model, capsys):
+    import imageio_ffmpeg
+
+    source = tmp_path / "clip.mp4"
+    writer = imageio_ffmpeg.write_frames(str(source), (64, 48), fps=10, macro_block_size=1, quality=9)
+    writer.send(None)
+    for i in range(7):
+        writer.send(np.full((48, 64, 3), 20 + 30 * i, np.uint8))
+    writer.close()
+    deblurred(source, "--output", tmp_path / "out", "--video", "--strength", "0.2", model=model)
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "out/clip.mp4"))[0] == 7
+    frames = imageio_ffmpeg.read_frames(str(tmp_path / "out/clip.mp4"))
+    facts = next(frames)
+    assert facts["size"] == (64, 48)
+    assert facts["fps"] == 10
+    levels = [np.frombuffer(frame, np.uint8).mean() for frame in frames]
+    assert np.all(np.diff(levels) > 10)
+    (tmp_path / "bad.mp4").write_bytes(b"no clip")
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "bad.mp4", "--output", tmp_path / "out", "--video", model=model)
+    assert f"{tmp_path}/bad.mp4: no clip that ffmpeg can read" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
