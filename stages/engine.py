@@ -37,7 +37,9 @@ def held_back_stderr() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
 
 BACKENDS = ("tensorflow", "jax")
-SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
+HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+"""Environment variable of Keras: how many processes train together; others of this name say where they are."""
+SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", HOSTS)
 """Environment variables that change what a backend computes."""
 
 try:
@@ -55,8 +57,6 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}; it can be {' or '.join(BACKENDS)}")
 if BACKEND not in BACKENDS:
     sys.exit(f"error: KERAS_BACKEND={BACKEND} is not supported; it can be {' or '.join(BACKENDS)}")
-if BACKEND == "jax" and os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES"):
-    keras.distribution.initialize()  # waits for all hosts that the variables of this name count
 
 
 def be_deterministic() -> None:
@@ -90,6 +90,8 @@ class Share:
 def all_devices(batch_size: int) -> Iterator[Share]:
     """Spread the batches of models that are built inside over all GPUs, or as many as divide a batch evenly.
 
+    Nothing must have been computed before: several hosts that train together meet here.
+
     On TensorFlow by `MirroredStrategy`, on JAX by `keras.distribution.DataParallel`. To use fewer, hide the others
     (`CUDA_VISIBLE_DEVICES`). Two devices that share a batch end with other last bits than one.
     """
@@ -98,6 +100,8 @@ def all_devices(batch_size: int) -> Iterator[Share]:
         found = [name for name in found if "GPU" in name] or found
         share = Share()
     else:
+        if os.environ.get(HOSTS):
+            keras.distribution.initialize()  # waits for all of them
         found = keras.distribution.list_devices()
         share = Share(jax.process_index(), jax.process_count())
     count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)

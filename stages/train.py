@@ -114,8 +114,8 @@ def main() -> None:
         raise UserError("train.jit has no effect on TensorFlow with train.deterministic: set one of them to false")
     if t.deterministic:
         engine.be_deterministic()
-    keras.utils.set_random_seed(p.seed)
     with engine.all_devices(t.batch_size) as share:
+        keras.utils.set_random_seed(p.seed)
         train(p, share)
 
 

@@ -94,8 +94,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in map(int, epochs):
             p = params(precision, dropout=0.5 if len(epochs) > 1 or number > 1 else 0.0)
-            keras.utils.set_random_seed(1)
             with engine.all_devices(p.train.batch_size) as share:
+                keras.utils.set_random_seed(1)
                 assert share.devices == int(devices)
                 model = build(p.generator, p.critic, p.train, p.seed)
                 if number == 1 and len(epochs) == 1:
