@@ -20,10 +20,10 @@ $(VENV)/.installed: requirements.txt
 repro: install  ## Run the pipeline: data, training, evaluation, deblurred photos
 	python -m dvc repro
 	@echo
-	@python -m dvc metrics show
+	@python -m deblurgan.evaluation
 	@echo
 	@echo "Pictures to open:"
-	@find metrics/evaluate/panels metrics/train/plots/images data/deblurred -name '*.png' | sort | sed 's/^/  /'
+	@find metrics/evaluate metrics/train/plots/images data/deblurred -name '*.png' | sort | sed 's/^/  /'
 
 test: install  ## Run the tests
 	python -m pytest

@@ -1,67 +1,149 @@
-"""Scores of restored images against sharp ones, beside those of the untouched input."""
+"""Scores of restored images against sharp ones, beside those of the untouched input and of older algorithms.
 
+`python -m deblurgan.evaluation` says what the last evaluation found.
+"""
+
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from deblurgan.metrics import psnr, ssim
+from deblurgan.metrics import psnr, ssim, ssim_3d
 
 
 @dataclass(frozen=True)
 class Score:
-    """One test image: PSNR in dB and SSIM, of the restored image and of the blurred input."""
+    """One test image: measures by name, see `score`, and for each baseline its PSNR and SSIM."""
 
     dataset: str
     scene: str
     frame: str
-    psnr: float
-    ssim: float
-    input_psnr: float
-    input_ssim: float
+    measures: dict[str, float]
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    @property
-    def psnr_gain(self) -> float:
-        """How much better than the input, in dB."""
-        return self.psnr - self.input_psnr
-
-    @property
-    def ssim_gain(self) -> float:
-        """How much better than the input."""
-        return self.ssim - self.input_ssim
+    def __getitem__(self, name: str) -> float:
+        """A measure."""
+        return self.measures[name]
 
 
 HIGHEST_PSNR = 100.0
 """What equal images count as, in dB: a mean with their infinite PSNR would say nothing."""
 
-MEASURES = ("psnr", "ssim", "input_psnr", "input_ssim", "psnr_gain", "ssim_gain")
-"""Attributes of `Score` that are averaged."""
+STRETCHED = 128
+"""Side in pixels to which the project that this began as squashed its frames, and at which it measured."""
+
+RESAMPLES = 2000
+"""Of the test images, for an interval of confidence."""
 
 
-def score(name: tuple[str, str, str], blur: np.ndarray, restored: np.ndarray, sharp: np.ndarray) -> Score:
-    """Measure one image; all three are `uint8` of one shape (H, W, 3). `name`: data set, scene, frame."""
-    restored_psnr, input_psnr = (min(psnr(image, sharp), HIGHEST_PSNR) for image in (restored, blur))
-    return Score(*name, restored_psnr, ssim(restored, sharp), input_psnr, ssim(blur, sharp))
+def compared(image: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
+    """PSNR, SSIM and the SSIM of papers of one image; both are `uint8` of one shape (H, W, 3)."""
+    return {
+        "psnr": min(psnr(image, sharp), HIGHEST_PSNR),
+        "ssim": ssim(image, sharp),
+        "ssim_3d": ssim_3d(image, sharp),
+    }
+
+
+def score(
+    name: tuple[str, str, str],
+    blur: np.ndarray,
+    restored: np.ndarray,
+    sharp: np.ndarray,
+    baselines: dict[str, np.ndarray] | None = None,
+) -> Score:
+    """Measure one image.
+
+    Parameters
+    ----------
+    name
+        Data set, scene, frame.
+    blur, restored, sharp
+        `uint8` of one shape (H, W, 3).
+    baselines
+        What others made of the blurred image.
+
+    Returns
+    -------
+    Score
+        `psnr` in dB, `ssim` and `ssim_3d` of the restored image; the same of the blurred one as `input_psnr` and so on;
+        and the difference as `psnr_gain` and so on.
+    """
+    after, before = compared(restored, sharp), compared(blur, sharp)
+    measures = {**after, **{f"input_{key}": value for key, value in before.items()}}
+    measures |= {f"{key}_gain": after[key] - before[key] for key in after}
+    others = {key: compared(image, sharp) for key, image in (baselines or {}).items()}
+    return Score(*name, measures, others)
 
 
 def summary(scores: Iterable[Score]) -> dict[str, float | int]:
     """Average of each measure over images, and how many there are."""
     scores = list(scores)
-    means = {name: float(np.mean([getattr(s, name) for s in scores])) for name in MEASURES}
-    return {**{name: round(value, 6) for name, value in means.items()}, "images": len(scores)}
+    return {**averages([s.measures for s in scores]), "images": len(scores)}
+
+
+def averages(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each value over rows of the same names."""
+    return {name: round(float(np.mean([row[name] for row in rows])), 6) for name in rows[0]}
+
+
+def interval(values: list[float], seed: int = 0) -> list[float]:
+    """95 % bootstrap interval of a mean: between which means 95 % of resampled sets of images lie."""
+    rng = np.random.default_rng(seed)
+    sample = np.asarray(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
+    return [round(float(bound), 6) for bound in np.percentile(sample.mean(axis=1), (2.5, 97.5))]
 
 
 def report(scores: list[Score]) -> dict:
-    """The content of metrics/evaluate.json: `summary` of all images, and of each data set under `datasets`."""
+    """Sum up a test.
+
+    Returns
+    -------
+    dict
+        `summary` of all images; `psnr_gain_95`, the interval of the mean gain; `baselines`, the mean measures of each;
+        and under `datasets` a `summary` of each data set.
+    """
     datasets = sorted({s.dataset for s in scores})
-    return {
-        **summary(scores),
-        "datasets": {name: summary(s for s in scores if s.dataset == name) for name in datasets},
-    }
+    found: dict = {**summary(scores), "psnr_gain_95": interval([s["psnr_gain"] for s in scores])}
+    if scores[0].baselines:
+        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in scores[0].baselines}
+    found["datasets"] = {name: summary(s for s in scores if s.dataset == name) for name in datasets}
+    return found
 
 
 def spread(scores: list[Score], count: int) -> list[Score]:
     """Up to `count` scores from the worst to the best PSNR gain, evenly spaced: a fair choice to look at."""
-    ordered = sorted(scores, key=lambda s: (s.psnr_gain, s.dataset, s.scene, s.frame))
+    ordered = sorted(scores, key=lambda s: (s["psnr_gain"], s.dataset, s.scene, s.frame))
     chosen = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
     return [ordered[i] for i in chosen]
+
+
+def in_words(found: dict) -> list[str]:
+    """The content of metrics/evaluate.json as lines to read: input, output and gain of each part of the test."""
+    low, high = found["psnr_gain_95"]
+    before = {name: found[name] for name in ("images", "input_psnr", "input_ssim")}
+    parts = {
+        "test": found,
+        **found["datasets"],
+        **{name: {**before, **part} for name, part in found.get("baselines", {}).items()},
+        f"at {STRETCHED}x{STRETCHED}": {**before, **found[f"stretched_{STRETCHED}"]},
+    }
+    lines = []
+    for name, part in parts.items():
+        psnr_gain, ssim_gain = part["psnr"] - part["input_psnr"], part["ssim"] - part["input_ssim"]
+        lines.append(
+            f"{name:16s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
+            f"({psnr_gain:+.2f})   SSIM {part['input_ssim']:.3f} -> {part['ssim']:.3f} ({ssim_gain:+.3f})"
+        )
+    lines[0] += f"   95 %: {low:+.2f} to {high:+.2f} dB"
+    if found["unpaired"]["photos"]:
+        u = found["unpaired"]
+        change = f"blur effect {u['input_blur_effect']:.3f} -> {u['blur_effect']:.3f}"
+        lines.append(f"{'without a partner':16s} {u['photos']:4d} photos   {change} (0: sharp, 1: blurred)")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(in_words(json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8")))))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
+from scipy import ndimage
 
 from deblurgan.files import new_file
 
@@ -27,27 +29,80 @@ def stacked(rows: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
     return np.concatenate(padded)[:-gap]
 
 
-def save_panel(path: Path, images: Sequence[np.ndarray], captions: Sequence[str]) -> None:
-    """Write images of one size side by side, each with a caption above, pixel for pixel.
+def save_panel(path: Path, rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str]) -> None:
+    """Write rows of images of one size, pixel for pixel, with a caption above each column.
 
     Parameters
     ----------
     path
         A PNG.
-    images
-        `uint8` of shape (H, W, 3).
+    rows
+        Of `uint8` images of shape (H, W, 3), as many in each row.
     captions
-        One for each image.
+        One for each column.
     """
-    height, width = images[0].shape[:2]
-    top = 24
-    figure = Figure((len(images) * width / PIXELS_PER_INCH, (height + top) / PIXELS_PER_INCH), PIXELS_PER_INCH)
-    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        axes = figure.add_axes((i / len(images), 0, 1 / len(images), height / (height + top)))
-        axes.imshow(image, interpolation="none")
-        axes.set_axis_off()
-        axes.set_title(caption, fontsize=10, pad=4)
+    height, width = rows[0][0].shape[:2]
+    top, columns = 24, len(captions)
+    total = len(rows) * height + top
+    figure = Figure((columns * width / PIXELS_PER_INCH, total / PIXELS_PER_INCH), PIXELS_PER_INCH)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            bottom = (len(rows) - 1 - r) * height / total
+            axes = figure.add_axes((c / columns, bottom, 1 / columns, height / total))
+            axes.imshow(image, interpolation="none")
+            axes.set_axis_off()
+            if r == 0:
+                axes.set_title(captions[c], fontsize=10, pad=4)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a PNG that depends on the picture alone."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     with new_file(path) as partial:
         partial.write_bytes(buffer.getvalue())
+
+
+def error_map(image: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """Mean absolute difference over channels, four times as strong, as grey `uint8` of shape (H, W, 3)."""
+    error = np.abs(image.astype(np.int16) - sharp).mean(axis=2)
+    return np.repeat(np.minimum(4 * error, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def enlarged_part(images: Sequence[np.ndarray], error: np.ndarray, factor: int = 4) -> list[np.ndarray]:
+    """Cut the same part out of all images, where the error is largest, and enlarge it to their size.
+
+    Parameters
+    ----------
+    images
+        `uint8` of one shape (H, W, 3).
+    error
+        See `error_map`.
+    factor
+        By how much.
+    """
+    height, width = (side // factor for side in error.shape[:2])
+    local = ndimage.uniform_filter(error[..., 0].astype(np.float32), (height, width))
+    middle = local[height // 2 : -height // 2 or None, width // 2 : -width // 2 or None]
+    top, left = np.unravel_index(np.argmax(middle), middle.shape)
+    size = error.shape[1::-1]
+    parts = (Image.fromarray(image[top : top + height, left : left + width]) for image in images)
+    return [np.asarray(part.resize(size, Image.Resampling.NEAREST)) for part in parts]
+
+
+def save_gains(path: Path, inputs: Sequence[float], gains: Sequence[float], datasets: Sequence[str]) -> None:
+    """Draw how many images gained how much, and the gain against how blurred the input was, both in dB."""
+    figure = Figure((10, 4), PIXELS_PER_INCH, layout="constrained")
+    counts, scatter = figure.subplots(1, 2)
+    names = sorted(set(datasets))
+    parts = [[(i, g) for i, g, name in zip(inputs, gains, datasets, strict=True) if name == one] for one in names]
+    counts.hist([[gain for _, gain in part] for part in parts], bins=20, stacked=True, label=names)
+    counts.set(xlabel="gain in PSNR, dB", ylabel="test images")
+    for name, part in zip(names, parts, strict=True):
+        scatter.scatter(*zip(*part, strict=True), s=14, label=name)
+    scatter.set(xlabel="PSNR of the blurred input, dB (more blurred to the left)", ylabel="gain in PSNR, dB")
+    for axes, draw in ((counts, "axvline"), (scatter, "axhline")):
+        getattr(axes, draw)(0, color="black", linewidth=0.8)
+        axes.legend()
+    _save(figure, path)

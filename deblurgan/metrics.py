@@ -1,5 +1,7 @@
 """Image quality as the restoration field measures it: RGB, whole image, 8-bit values, no border cropped."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -55,23 +57,44 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
     _check(image, reference)
     if min(image.shape[:2]) < 2 * SSIM_RADIUS + 1:
         raise ValueError(f"SSIM needs at least 11x11 pixels; got {image.shape[1]}x{image.shape[0]}")
+    return float(np.mean(_similarity(image, reference, _window_mean)))
+
+
+def ssim_3d(image: np.ndarray, reference: np.ndarray) -> float:
+    """SSIM as many deblurring papers print it: a window over height, width *and* channels, for comparison with them.
+
+    It is what MATLAB's `ssim` makes of a colour image, which it takes for a volume: a Gaussian of 11x11x11, borders
+    repeated, mean over all. By .02 to .03 higher than `ssim` on photos. Parameters and errors as there; any size.
+    """
+    _check(image, reference)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        for axis in range(3):
+            values = ndimage.correlate1d(values, _WINDOW, axis=axis, mode="nearest")
+        return values
+
+    return float(np.mean(_similarity(image, reference, mean)))
+
+
+_WINDOW = np.exp(-(np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1) ** 2) / (2 * SSIM_SIGMA**2))
+_WINDOW /= _WINDOW.sum()
+
+
+def _similarity(image: np.ndarray, reference: np.ndarray, mean: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """SSIM at each place, by a local average."""
     x, y = image.astype(np.float64), reference.astype(np.float64)
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean_x, mean_y = _window_mean(x), _window_mean(y)
-    var_x = _window_mean(x * x) - mean_x**2
-    var_y = _window_mean(y * y) - mean_y**2
-    covariance = _window_mean(x * y) - mean_x * mean_y
+    mean_x, mean_y = mean(x), mean(y)
+    var_x = mean(x * x) - mean_x**2
+    var_y = mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return float(np.mean(luminance * structure))
+    return luminance * (2 * covariance + c2) / (var_x + var_y + c2)
 
 
 def _window_mean(image: np.ndarray) -> np.ndarray:
     """Gaussian average at each place where the whole window lies within the image."""
-    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
-    window = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    window /= window.sum()
-    blurred = ndimage.correlate1d(ndimage.correlate1d(image, window, axis=0), window, axis=1)
+    blurred = ndimage.correlate1d(ndimage.correlate1d(image, _WINDOW, axis=0), _WINDOW, axis=1)
     return blurred[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
 
 

@@ -188,9 +188,11 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """What the evaluation shows."""
+    """What the evaluation measures and shows."""
 
     panels: Annotated[int, Field(ge=0)]
+    baselines: Annotated[tuple[Literal["unsharp", "wiener", "richardson-lucy"], ...], Field(strict=False)]
+    vgg_weights: str | None
 
 
 class Params(Section):

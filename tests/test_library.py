@@ -13,8 +13,8 @@ from skimage import data
 
 from deblurgan import vgg
 from deblurgan.errors import UserError, reported
-from deblurgan.evaluation import report, score, spread
-from deblurgan.figures import save_panel, side_by_side, stacked
+from deblurgan.evaluation import interval, report, score, spread
+from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel, side_by_side, stacked
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
 from deblurgan.pairs import Place, find_pairs, partner, place_of, seed_for, split_by_hash
@@ -143,9 +143,29 @@ def test_pictures_are_joined(tmp_path):
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     image = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
     for path in paths:
-        save_panel(path, [image, image], ["left", "right"])
+        save_panel(path, [[image, image], [image[::-1], image]], ["left", "right"])
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    np.testing.assert_array_equal(read_rgb(paths[0])[-100:, :150], image)
+    np.testing.assert_array_equal(read_rgb(paths[0])[-200:-100, :150], image)
+    np.testing.assert_array_equal(read_rgb(paths[0])[-100:, :150], image[::-1])
+
+
+def test_what_is_enlarged_is_where_the_error_is():
+    sharp = np.full((80, 120, 3), 100, np.uint8)
+    restored = sharp.copy()
+    restored[60:64, 20:24] = 130
+    error = error_map(restored, sharp)
+    assert error[61, 21].tolist() == [120, 120, 120]
+    assert error.sum() == 16 * 3 * 120
+    (part,) = enlarged_part([restored], error)
+    assert part.shape == sharp.shape
+    assert (part == 130).sum() == 16 * 3 * 16  # all of it, four times as large
+
+
+def test_gains_are_drawn(tmp_path):
+    for name in ("a.png", "b.png"):
+        save_gains(tmp_path / name, [20, 25, 30], [1.0, 0.5, -0.2], ["gopro", "gopro", "unsplash"])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert read_rgb(tmp_path / "a.png").shape == (400, 1000, 3)
 
 
 def scores():
@@ -153,7 +173,7 @@ def scores():
     sharp = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     for i, dataset in enumerate(("gopro", "gopro", "unsplash")):
         blur, restored = (np.clip(sharp + rng.normal(0, s, sharp.shape), 0, 255).astype(np.uint8) for s in (20, 5 + i))
-        yield score((dataset, "scene", str(i)), blur, restored, sharp)
+        yield score((dataset, "scene", str(i)), blur, restored, sharp, {"unsharp": blur})
 
 
 def test_the_report_averages_over_images():
@@ -161,8 +181,13 @@ def test_the_report_averages_over_images():
     found = report(rows)
     assert found["images"] == 3
     assert found["datasets"]["gopro"]["images"] == 2
-    assert found["psnr"] == pytest.approx(np.mean([row.psnr for row in rows]), abs=1e-5)
-    assert found["datasets"]["unsplash"]["ssim_gain"] == pytest.approx(rows[2].ssim - rows[2].input_ssim, abs=1e-5)
+    assert found["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows]), abs=1e-5)
+    assert found["datasets"]["unsplash"]["ssim_gain"] == pytest.approx(
+        rows[2]["ssim"] - rows[2]["input_ssim"], abs=1e-5
+    )
+    assert found["baselines"]["unsharp"]["psnr"] == found["input_psnr"]
+    low, high = found["psnr_gain_95"]
+    assert min(row["psnr_gain"] for row in rows) <= low <= found["psnr_gain"] <= high
     assert found["psnr_gain"] == pytest.approx(found["psnr"] - found["input_psnr"], abs=1e-5)
     assert list(found["datasets"]) == ["gopro", "unsplash"]
 
@@ -170,7 +195,17 @@ def test_the_report_averages_over_images():
 def test_equal_images_count_as_100_db():
     image = np.zeros((16, 16, 3), np.uint8)
     perfect = score(("d", "s", "f"), image, image, image)
-    assert (perfect.psnr, perfect.psnr_gain, perfect.ssim) == (100, 0, 1)
+    assert (perfect["psnr"], perfect["psnr_gain"], perfect["ssim"]) == (100, 0, 1)
+
+
+def test_the_interval_is_that_of_the_means_distribution():
+    """For many normal values: 1.96 standard errors to each side."""
+    values = np.random.default_rng(1).normal(3, 2, 400)
+    low, high = interval(list(values))
+    error = values.std() / 20
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.2 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
+    assert interval([1.5]) == [1.5, 1.5]
 
 
 def test_json_holds_no_nan(tmp_path):
@@ -180,7 +215,7 @@ def test_json_holds_no_nan(tmp_path):
 
 
 def test_panels_go_from_worst_to_best():
-    rows = sorted(scores(), key=lambda row: row.psnr_gain)
+    rows = sorted(scores(), key=lambda row: row["psnr_gain"])
     assert spread(rows[::-1], 2) == [rows[0], rows[-1]]
     assert spread(rows, 10) == rows
     assert spread(rows, 0) == []

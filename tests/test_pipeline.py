@@ -35,10 +35,27 @@ def test_outputs_are_there_and_scores_consistent(finished: Repo):
     for part in (report, *report["datasets"].values()):
         assert part["psnr_gain"] == pytest.approx(part["psnr"] - part["input_psnr"], abs=1e-5)
         assert part["ssim_gain"] == pytest.approx(part["ssim"] - part["input_ssim"], abs=1e-5)
+    assert set(report["baselines"]) == {"unsharp", "wiener", "richardson-lucy"}
+    assert report["stretched_128"]["input_psnr"] > report["input_psnr"]  # small photos hide blur
+    assert report["unpaired"]["photos"] == 2
+    table = (finished.root / "metrics/evaluate/images.csv").read_text().splitlines()
+    assert len(table) == 1 + report["images"]
+    assert table[0].startswith("dataset,scene,frame,psnr,ssim,ssim_3d,input_psnr")
     deblurred = sorted(p.name for p in (finished.root / "data/deblurred").iterdir())
     assert deblurred == sorted(p.name for p in (finished.root / "data/resized/unpaired").iterdir()) != []
     steps = (finished.root / "metrics/train/plots/metrics/val/loss.tsv").read_text().split()
     assert steps[0::2] == ["step", "2", "4"]
+
+
+def test_a_scene_that_trains_cannot_test(finished: Repo, tmp_path):
+    repo = finished.copy(tmp_path / "repo")
+    resized = repo.root / "data/resized"
+    scene = next(path for path in sorted((resized / "test/gopro").iterdir()))
+    shutil.copytree(scene, resized / "train/gopro" / scene.name)
+    output = repo.run(sys.executable, "-m", "stages.evaluate", ok=False)
+    assert output.splitlines()[-1] == (
+        f"evaluate: error: 1 scenes of the test split are trained on, too: gopro/{scene.name}"
+    )
 
 
 def test_no_photo_or_scene_is_in_two_splits(finished: Repo):

@@ -14,14 +14,17 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def row(name: str, part: dict) -> str:
     """One line of the table of scores."""
-    psnr = f"{part['input_psnr']:.2f} dB | {part['psnr']:.2f} dB | {part['psnr_gain']:+.2f} dB"
-    ssim = f"{part['input_ssim']:.3f} | {part['ssim']:.3f} | {part['ssim_gain']:+.3f}"
+    psnr_gain, ssim_gain = part["psnr"] - part["input_psnr"], part["ssim"] - part["input_ssim"]
+    psnr = f"{part['input_psnr']:.2f} dB | {part['psnr']:.2f} dB | {psnr_gain:+.2f} dB"
+    ssim = f"{part['input_ssim']:.3f} | {part['ssim']:.3f} | {ssim_gain:+.3f}"
     return f"| {name} | {part['images']} | {psnr} | {ssim} |"
 
 
 def test_scores_are_the_committed_ones():
     report = json.loads((ROOT / "metrics/evaluate.json").read_text())
-    expected = [row("all", report), *(row(name, part) for name, part in report["datasets"].items())]
+    before = {name: report[name] for name in ("images", "input_psnr", "input_ssim")}
+    parts = {"all": report, **report["datasets"], **report["baselines"]}
+    expected = [row(name, {**before, **part}) for name, part in parts.items()]
     table = README.split("<!-- scores -->")[1].split("<!-- /scores -->")[0].strip().splitlines()
     assert table[2:] == expected, "\n".join(expected)
 

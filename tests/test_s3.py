@@ -21,6 +21,7 @@ ROUTES = {
     "metrics/synthesize/kernels.png": "resized",
     "metrics/train/plots/images": "models",
     "metrics/evaluate/panels": "models",
+    "metrics/evaluate/gains.png": "models",
 }
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
