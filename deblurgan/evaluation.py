@@ -78,10 +78,18 @@ def score(
     return Score(*name, measures, others)
 
 
-def summary(scores: Iterable[Score]) -> dict[str, float | int]:
-    """Average of each measure over images, and how many there are."""
+def summary(scores: Iterable[Score]) -> dict:
+    """Average of each measure over images, how many there are, and `psnr_gain_95`, the interval of the mean gain."""
     scores = list(scores)
-    return {**averages([s.measures for s in scores]), "images": len(scores)}
+    found = {**averages([s.measures for s in scores]), "images": len(scores)}
+    return {**found, "psnr_gain_95": interval([s["psnr_gain"] for s in scores])}
+
+
+def by_scene(scores: Iterable[Score]) -> dict[tuple[str, str], dict]:
+    """`summary` of each scene, by data set and scene."""
+    scores = list(scores)
+    scenes = sorted({(s.dataset, s.scene) for s in scores})
+    return {scene: summary(s for s in scores if (s.dataset, s.scene) == scene) for scene in scenes}
 
 
 def averages(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -102,11 +110,11 @@ def report(scores: list[Score]) -> dict:
     Returns
     -------
     dict
-        `summary` of all images; `psnr_gain_95`, the interval of the mean gain; `baselines`, the mean measures of each;
-        and under `datasets` a `summary` of each data set.
+        `summary` of all images; `baselines`, the mean measures of each; and under `datasets` a `summary` of each data
+        set.
     """
     datasets = sorted({s.dataset for s in scores})
-    found: dict = {**summary(scores), "psnr_gain_95": interval([s["psnr_gain"] for s in scores])}
+    found = summary(scores)
     if scores[0].baselines:
         found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in scores[0].baselines}
     found["datasets"] = {name: summary(s for s in scores if s.dataset == name) for name in datasets}

@@ -17,7 +17,7 @@ from deblurgan import params
 from deblurgan.archive import load_generator
 from deblurgan.classical import ALGORITHMS, guessed_kernel
 from deblurgan.errors import UserError, reported
-from deblurgan.evaluation import STRETCHED, Score, averages, compared, in_words, report, score, spread
+from deblurgan.evaluation import STRETCHED, Score, averages, by_scene, compared, in_words, report, score, spread
 from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import read_rgb, to_float, to_uint8
@@ -30,7 +30,8 @@ from deblurgan.vgg import build_features
 DATA = Path("data/resized")
 MODEL = Path("models/generator.keras")
 METRICS = Path("metrics/evaluate.json")
-TABLE = Path("metrics/evaluate/images.csv")
+IMAGES = Path("metrics/evaluate/images.csv")
+SCENES = Path("metrics/evaluate/scenes.csv")
 PANELS = Path("metrics/evaluate/panels")
 GAINS = Path("metrics/evaluate/gains.png")
 
@@ -121,15 +122,19 @@ class Evaluation:
         save_panel(path, [images, enlarged_part(images, error_map(blur, sharp))], captions)
 
 
-def write_table(scores: list[Score]) -> None:
-    """Write one row per image."""
+def write_tables(scores: list[Score]) -> None:
+    """Write one row per image, and one per scene."""
     measures, others = list(scores[0].measures), list(scores[0].baselines)
-    with new_file(TABLE) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["dataset", "scene", "frame", *measures, *(f"{name}_psnr" for name in others)])
-        for s in scores:
-            values = [*s.measures.values(), *(s.baselines[name]["psnr"] for name in others)]
-            table.writerow([s.dataset, s.scene, s.frame, *(f"{value:.4f}" for value in values)])
+    images = [["dataset", "scene", "frame", *measures, *(f"{name}_psnr" for name in others)]]
+    for s in scores:
+        values = [*s.measures.values(), *(s.baselines[name]["psnr"] for name in others)]
+        images.append([s.dataset, s.scene, s.frame, *(f"{value:.4f}" for value in values)])
+    scenes = [["dataset", "scene", "images", *measures]]
+    for (dataset, scene), part in by_scene(scores).items():
+        scenes.append([dataset, scene, part["images"], *(f"{part[name]:.4f}" for name in measures)])
+    for path, rows in ((IMAGES, images), (SCENES, scenes)):
+        with new_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 def main() -> None:
@@ -147,7 +152,7 @@ def main() -> None:
         for i, s in enumerate(spread(scores, p.evaluate.panels), start=1):
             evaluation.panel(out / f"{i:02d}.png", pairs[s.dataset, s.scene, s.frame], s)
     save_gains(GAINS, [s["input_psnr"] for s in scores], [s["psnr_gain"] for s in scores], [s.dataset for s in scores])
-    write_table(scores)
+    write_tables(scores)
     results = report(scores)
     results[f"stretched_{STRETCHED}"] = averages(small)
     results["unpaired"] = evaluation.sharpening()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("backends")  # what they share is made once
+
 BACKENDS = ("tensorflow", "jax")
 
 

@@ -16,6 +16,8 @@ from deblurgan.errors import UserError
 from deblurgan.params import check, read_yaml
 from stages.revisions import find_model
 
+pytestmark = pytest.mark.xdist_group("experiments")  # what they share is made once
+
 
 @pytest.fixture(scope="module")
 def repo(finished: Repo, tmp_path_factory) -> Repo:

@@ -13,7 +13,7 @@ from skimage import data
 
 from deblurgan import vgg
 from deblurgan.errors import UserError, reported
-from deblurgan.evaluation import interval, report, score, spread
+from deblurgan.evaluation import by_scene, interval, report, score, spread
 from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel, side_by_side, stacked
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
@@ -186,6 +186,9 @@ def test_the_report_averages_over_images():
         rows[2]["ssim"] - rows[2]["input_ssim"], abs=1e-5
     )
     assert found["baselines"]["unsharp"]["psnr"] == found["input_psnr"]
+    scenes = by_scene(rows)
+    assert list(scenes) == [("gopro", "scene"), ("unsplash", "scene")]
+    assert scenes["gopro", "scene"] == found["datasets"]["gopro"]
     low, high = found["psnr_gain_95"]
     assert min(row["psnr_gain"] for row in rows) <= low <= found["psnr_gain"] <= high
     assert found["psnr_gain"] == pytest.approx(found["psnr"] - found["input_psnr"], abs=1e-5)

@@ -41,6 +41,8 @@ def test_outputs_are_there_and_scores_consistent(finished: Repo):
     table = (finished.root / "metrics/evaluate/images.csv").read_text().splitlines()
     assert len(table) == 1 + report["images"]
     assert table[0].startswith("dataset,scene,frame,psnr,ssim,ssim_3d,input_psnr")
+    scenes = (finished.root / "metrics/evaluate/scenes.csv").read_text().splitlines()
+    assert sum(int(row.split(",")[2]) for row in scenes[1:]) == report["images"]
     deblurred = sorted(p.name for p in (finished.root / "data/deblurred").iterdir())
     assert deblurred == sorted(p.name for p in (finished.root / "data/resized/unpaired").iterdir()) != []
     steps = (finished.root / "metrics/train/plots/metrics/val/loss.tsv").read_text().split()

@@ -25,6 +25,8 @@ from deblurgan.errors import UserError
 from deblurgan.resizing import Job, resize_files
 from deblurgan.scale import CLUSTER, WORKERS, each
 
+pytestmark = pytest.mark.xdist_group("scale")  # what they share is made once
+
 
 def run_stages(workspace: Path) -> dict[str, bytes]:
     for stage in (stages.clean, stages.synthesize, stages.resize):
