@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -77,15 +78,17 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Exception:  # decoders raise anything on garbage
             raise UserError("not an image, or of a format that is not read") from None
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a phone's JPEG with a preview
-            raise UserError("animated, or of several pages")
-        if image.mode == "F":
-            raise UserError("float data: its range is not known")
-        allowed((image.height, image.width))
         try:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a phone's JPEG with a preview
+                raise UserError("animated, or of several pages")
+            if image.mode == "F":
+                raise UserError("float data: its range is not known")
+            allowed((image.height, image.width))
             image.load()
             return _decoded(image)
-        except (OSError, SyntaxError, ValueError, IndexError) as error:
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # of the decoder, or of odd metadata
             raise UserError(f"broken: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
@@ -157,5 +160,5 @@ def write_photo(path: Path, photo: Photo) -> None:
     try:
         with new_file(path) as partial:
             image.save(partial, format=kind, **OPTIONS[kind], **photo.kept)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, RuntimeError, TypeError, struct.error) as error:
         raise UserError(f"cannot be written as {kind}: {' '.join(str(error).split())}") from None

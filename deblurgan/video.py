@@ -69,6 +69,6 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
                 for data in tqdm(frames, desc=source.name, unit="frame", total=total):
                     frame = np.frombuffer(data, np.uint8).reshape(height, width, 3)
                     writer.send(np.ascontiguousarray(to_uint8(restore(to_float(frame)))))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # one of a frame that is cut off
             reason = " ".join(str(error).split())[-200:]
             raise UserError(f"ffmpeg cannot go on with it or write {target}: {reason}") from None

@@ -135,7 +135,7 @@ def command(options: argparse.Namespace) -> None:
     restorer, failed, taken = Restorer(options), 0, set()
     for path, target in tqdm(jobs, desc="deblur", unit="file", disable=options.video or len(jobs) == 1):
         try:
-            name = target.with_name(written_name(target))
+            name = target.with_suffix(".mp4") if options.video else target.with_name(written_name(target))
             if name in taken:
                 raise UserError(f"another file is written as {name}: give them an output folder each")
             taken.add(name)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -264,6 +265,16 @@ def test_hostile_files_get_a_line_each_and_the_others_are_done(tmp_path, model, 
         assert any(line.startswith(f"deblur: error: {tmp_path}/in/{name}: {reason}") for line in lines), (name, lines)
     assert f"1 of {len(said) + 1} deblurred" in shown.out
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["zz_good.png"]
+
+
+def test_odd_metadata_is_a_reason_like_any_other(tmp_path, monkeypatch):
+    def odd(_):
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    photo("RGB").save(tmp_path / "a.jpg")
+    monkeypatch.setattr("deblurgan.photos.ImageOps.exif_transpose", odd)
+    with pytest.raises(UserError, match=r"^broken: unpack requires"):
+        read_photo(tmp_path / "a.jpg")
 
 
 def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
