@@ -18,8 +18,8 @@ from deblurgan.params import Critic, Generator
 LEVELS = 4
 """How often the NAFNet generator halves its images."""
 
-LINEAR = 0.5
-"""Gain of the initial weights of a layer without an activation, which would halve its output's variance."""
+RELU, LINEAR = 2.0, 1.0
+"""Variance of initial weights, times their number, that keeps a signal's power: a ReLU takes half of it away."""
 
 
 def exact_dtype() -> str:
@@ -32,11 +32,11 @@ def stride(generator: keras.Model) -> int:
     return math.prod(layer.strides[0] for layer in generator.layers if type(layer) is layers.Conv2D)
 
 
-def _initializer(norm: str, seed: int, gain: float = 1.0) -> keras.Initializer:
+def _initializer(norm: str, seed: int, gain: float = RELU) -> keras.Initializer:
     """N(0, 0.02) as in the paper's code; without a norm to rescale it, He's variance, or signals die out."""
     if norm == "instance":
         return keras.initializers.RandomNormal(0, 0.02, seed=seed)
-    return keras.initializers.VarianceScaling(2 * gain, "fan_in", "truncated_normal", seed=seed)
+    return keras.initializers.VarianceScaling(gain, "fan_in", "truncated_normal", seed=seed)
 
 
 def _norm(x, norm: str, name: str):
@@ -53,10 +53,10 @@ class _Parts:
         self.settings = settings
         self.seeds = iter(range(1000 * seed, 1000 * seed + 1000))
 
-    def initializer(self, gain: float = 1.0) -> keras.Initializer:
+    def initializer(self, gain: float = RELU) -> keras.Initializer:
         return _initializer(self.settings.norm, next(self.seeds), gain)
 
-    def conv(self, x, filters: int, size: int, name: str, strides: int = 1, gain: float = 1.0):
+    def conv(self, x, filters: int, size: int, name: str, strides: int = 1, gain: float = RELU):
         init = self.initializer(gain)
         return layers.Conv2D(filters, size, strides, kernel_initializer=init, name=name)(x)
 
@@ -67,21 +67,22 @@ class _Parts:
         rate = self.settings.dropout
         return layers.Dropout(rate, seed=next(self.seeds), name=name)(x) if rate else x
 
-    def up(self, x, filters: int, name: str):
+    def up(self, x, filters: int, name: str, gain: float = RELU):
         """Twice the height and width."""
         if self.settings.upsample == "shuffle":
-            return PixelShuffle(name=name)(self.conv(x, 4 * filters, 1, f"{name}_conv"))
+            return PixelShuffle(name=name)(self.conv(x, 4 * filters, 1, f"{name}_conv", gain=gain))
         if self.settings.upsample == "resize":
             x = layers.UpSampling2D(2, name=f"{name}_nearest")(x)
-            return self.conv(ReflectionPad(1, name=f"{name}_pad")(x), filters, 3, name)
-        init = self.initializer(gain=4)  # stride 2: a quarter of the taps meet
+            return self.conv(ReflectionPad(1, name=f"{name}_pad")(x), filters, 3, name, gain=gain)
+        # stride 2: a quarter of the taps meet; and Keras counts a transposed kernel's outputs as its inputs
+        init = self.initializer(4 * gain * filters / x.shape[-1])
         x = layers.Conv2DTranspose(filters, 3, 2, kernel_initializer=init, name=name)(x)
         # the paper's alignment, which undoes that of a strided convolution; `same` padding is off by a pixel
         return layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}_crop")(x)
 
     def head(self, x, size: int, activation: str | None):
         """The residual image."""
-        init = "zeros" if self.settings.identity_start else self.initializer()
+        init = "zeros" if self.settings.identity_start else self.initializer(LINEAR)
         x = ReflectionPad(size // 2, name="head_pad")(x)
         return layers.Conv2D(3, size, activation=activation, kernel_initializer=init, name="head")(x)
 
@@ -102,7 +103,7 @@ def _resnet(make: _Parts, x):
         y = activated(make.conv(y, filters * 4, 3, f"block{i}_conv1"), f"block{i}_conv1")
         y = make.dropout(y, f"block{i}_dropout")
         y = ReflectionPad(1, name=f"block{i}_pad2")(y)
-        y = make.norm(make.conv(y, filters * 4, 3, f"block{i}_conv2"), f"block{i}_norm2")
+        y = make.norm(make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=LINEAR), f"block{i}_norm2")
         x = layers.Add(name=f"block{i}")([x, y])
     for i in (1, 2):
         x = activated(make.up(x, filters * 4 // 2**i, f"up{i}"), f"up{i}")
@@ -116,7 +117,7 @@ def _naf_block(make: _Parts, x, filters: int, name: str):
     a tile of it: what a pixel becomes here depends on its surroundings alone.
     """
     y = make.conv(make.norm(x, f"{name}_norm1"), 2 * filters, 1, f"{name}_conv1", gain=LINEAR)
-    init = make.initializer(gain=2 * filters * LINEAR)  # Keras counts all channels as inputs of each
+    init = make.initializer(2 * filters * LINEAR)  # Keras counts all channels as inputs of each
     y = layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=init, name=f"{name}_depthwise")(y)
     y = make.conv(Gate(name=f"{name}_gate1")(y), filters, 1, f"{name}_conv2", gain=LINEAR)
     y = ChannelScale(name=f"{name}_scale1")(make.dropout(y, f"{name}_dropout1"))
@@ -140,7 +141,7 @@ def _nafnet(make: _Parts, x):
     x = _naf_block(make, x, filters, "middle")
     for level in reversed(range(LEVELS)):
         filters //= 2
-        x = make.up(x, filters, f"up{level + 1}")
+        x = make.up(x, filters, f"up{level + 1}", LINEAR)
         x = layers.Add(name=f"skip{level + 1}")([x, skips.pop()])
         x = _naf_block(make, x, filters, f"decoder{level + 1}")
     return make.head(x, 3, None)
@@ -206,6 +207,6 @@ def build_critic(settings: Critic, seed: int = 0) -> keras.Model:
             x = _norm(x, settings.norm, f"norm{i}")
         x = layers.LeakyReLU(0.2, name=f"relu{i}")(x)
     x = layers.ZeroPadding2D(2, name="scores_pad")(x)
-    init = _initializer(settings.norm, 1000 * seed + 999)
+    init = _initializer(settings.norm, 1000 * seed + 999, LINEAR)
     scores = layers.Conv2D(1, 4, kernel_initializer=init, dtype=exact_dtype(), name="scores")(x)
     return keras.Model([blurred, judged], scores, name="critic")

@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 from ruamel.yaml import YAML
 
+from deblurgan.params import Generator
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a slow machine is no failure
 hypothesis.settings.load_profile("unhurried")
@@ -20,6 +22,10 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # where all serve
 ROOT = Path(__file__).parents[1]
 REAL_DATA = Path(os.environ.get("DEBLURGAN_TEST_DATA", ROOT.parent / "shared/data"))
 """Where real files may lie that only add cases: GOPRO_Large, VGG19."""
+SMALL = Generator(
+    architecture="resnet", filters=4, blocks=1, norm="none", upsample="transpose", dropout=0.0, identity_start=False
+)
+"""A generator to vary."""
 TINY = {
     "ingest_gopro": {"bundled": {"pairs": 1, "width": 48, "height": 48}},
     "synthesize": {"pairs_per_photo": 1},

@@ -2,20 +2,13 @@
 
 import numpy as np
 import pytest
+from conftest import SMALL
 from numpy.lib.stride_tricks import sliding_window_view
 
 from deblurgan.models import build_critic, build_generator
-from deblurgan.params import Critic, Generator
+from deblurgan.params import Critic
 
-RESNET = Generator(
-    architecture="resnet",
-    filters=4,
-    blocks=2,
-    norm="instance",
-    upsample="transpose",
-    dropout=0.5,
-    identity_start=False,
-)
+RESNET = SMALL.model_copy(update={"blocks": 2, "norm": "instance", "dropout": 0.5})
 NAFNET = RESNET.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"})
 
 

@@ -6,28 +6,19 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from conftest import SMALL
 
 from deblurgan.archive import copy_weights, load_generator, save_model
 from deblurgan.errors import UserError
 from deblurgan.inference import deblur
 from deblurgan.layers import ReflectionPad
 from deblurgan.models import build_critic, build_generator, stride
-from deblurgan.params import Critic, Generator
+from deblurgan.params import Critic
 
-PAPER_GENERATOR = Generator(
-    architecture="resnet",
-    filters=64,
-    blocks=9,
-    norm="instance",
-    upsample="transpose",
-    dropout=0.5,
-    identity_start=False,
-)
+PAPER_GENERATOR = SMALL.model_copy(update={"filters": 64, "blocks": 9, "norm": "instance", "dropout": 0.5})
 PAPER_CRITIC = Critic(filters=64, layers=3, norm="instance", conditional=False)
-SMALL = Generator(
-    architecture="resnet", filters=4, blocks=2, norm="none", upsample="transpose", dropout=0.0, identity_start=True
-)
-RANDOM = SMALL.model_copy(update={"identity_start": False})
+RANDOM = SMALL.model_copy(update={"blocks": 2})
+IDENTITY = RANDOM.model_copy(update={"identity_start": True})
 
 
 def images(*shape):
@@ -59,7 +50,7 @@ def test_output_has_the_shape_and_range_of_the_input(architecture, norm, upsampl
 @pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
 def test_an_identity_start_is_the_identity(architecture):
     x = images(1, 16, 32, 3)
-    generator = build_generator(SMALL.model_copy(update={"architecture": architecture}))
+    generator = build_generator(IDENTITY.model_copy(update={"architecture": architecture}))
     np.testing.assert_array_equal(generator.predict_on_batch(x), x)
 
 
@@ -68,7 +59,7 @@ def test_a_published_nafnet_without_attention_has_its_size():
     settings = {"architecture": "nafnet", "filters": 32, "blocks": 28, "norm": "layer", "upsample": "shuffle"}
     blocks = {32: 2, 64: 2, 128: 2, 256: 28 + 1, 512: 1}
     attention = sum(count * (c * c + c) for c, count in blocks.items())
-    count = build_generator(SMALL.model_copy(update=settings)).count_params()
+    count = build_generator(IDENTITY.model_copy(update=settings)).count_params()
     assert (count + attention) / 1e6 == pytest.approx(17.11, abs=0.005)
 
 
@@ -82,6 +73,24 @@ def test_a_nafnet_sees_a_pixels_surroundings_alone():
     whole, part = generator.predict_on_batch(x), generator.predict_on_batch(x[:, 16:, 32:])
     np.testing.assert_allclose(whole[:, 16 + edge : -16, 32 + edge : -16], part[:, edge:-16, edge:-16], atol=1e-5)
     assert np.abs(whole[:, 16:, 32:] - part).max() > 1e-3  # at its own borders
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "resize", "shuffle"])
+def test_an_enlarging_layer_starts_with_the_power_that_its_activation_halves(upsample):
+    """He's variance, whatever the numbers of channels; a transposed convolution meets a quarter of its taps."""
+    generator = build_generator(RANDOM.model_copy(update={"filters": 32, "upsample": upsample}))
+    signal = np.random.default_rng(0).normal(size=(2, 32, 32, 128)).astype(np.float32)
+    layer = generator.get_layer("up1_conv" if upsample == "shuffle" else "up1")
+    assert np.var(layer(signal)[:, 4:-4, 4:-4]) == pytest.approx(2, rel=0.1)
+
+
+@pytest.mark.parametrize("changes", [{"norm": "none"}, {"architecture": "nafnet", "norm": "layer"}])
+def test_signals_neither_die_out_nor_blow_up(changes):
+    """What the last layer makes of a picture has about its size."""
+    generator = build_generator(RANDOM.model_copy(update={"filters": 32, "upsample": "shuffle", **changes}))
+    x = images(1, 64, 64, 3)
+    residual = keras.Model(generator.input, generator.get_layer("head").output).predict_on_batch(x)
+    assert 0.5 < residual.std() / x.std() < 3
 
 
 def test_seeds_decide_the_weights():
@@ -154,7 +163,8 @@ def test_what_is_no_generator_is_refused_by_name(tmp_path):
 def test_any_size_comes_back_in_its_size(size, architecture):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     same, other = (
-        build_generator(kind.model_copy(update={"architecture": architecture, "blocks": 1})) for kind in (SMALL, RANDOM)
+        build_generator(kind.model_copy(update={"architecture": architecture, "blocks": 1}))
+        for kind in (IDENTITY, RANDOM)
     )
     np.testing.assert_array_equal(deblur(same, image), image)
     assert deblur(other, image).shape == image.shape
