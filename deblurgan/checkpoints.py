@@ -72,21 +72,20 @@ def save(folder: Path, variables: list[keras.Variable], history: list[Logs]) -> 
         np.savez(stream, history=np.array(json.dumps(history)), **arrays)
 
 
-def restore(folder: Path, variables: list[keras.Variable]) -> list[Logs]:
-    """Set the state to that of the last checkpoint, if there is one.
+def last_checkpoint(folder: Path) -> tuple[list[np.ndarray], list[Logs]]:
+    """Read the last checkpoint.
 
     Returns
     -------
-    list
-        What was logged until then; empty if there is none.
+    values, history
+        Of the variables, and what was logged until then; both are empty if there is none.
     """
     path = folder / FILE
     if not path.is_file():
-        return []
+        return [], []
     with np.load(path) as arrays:
-        for i, variable in enumerate(variables):
-            variable.assign(arrays[f"{i:05d}"])
-        return json.loads(str(arrays["history"]))
+        history = json.loads(str(arrays["history"]))
+        return [arrays[name] for name in sorted(set(arrays) - {"history"})], history
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -97,7 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
     folder
         See `scratch`.
     history
-        What was logged before, see `restore`.
+        What was logged before, see `last_checkpoint`.
     """
 
     def __init__(self, folder: Path, history: list[Logs]) -> None:

@@ -111,8 +111,10 @@ class Steps:
         parts = (averaged.trainable_variables, averaged.non_trainable_variables)
         values = [[keras.ops.convert_to_numpy(variable) for variable in part] for part in parts]
         keras.distribution.set_distribution(None)  # this host's own work
-        output, _ = self._restore_alone(*values, blurred)
-        keras.distribution.set_distribution(distribution)
+        try:
+            output, _ = self._restore_alone(*values, blurred)
+        finally:
+            keras.distribution.set_distribution(distribution)
         return keras.ops.convert_to_numpy(output)
 
     def _scores(self, weights, blur, judged):

@@ -38,7 +38,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is fi
 
 BACKENDS = ("tensorflow", "jax")
 HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"
-"""Environment variable of Keras: how many processes train together; others of this name say where they are."""
+"""Environment variable of Keras: how many processes train together."""
+PLACES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "KERAS_DISTRIBUTION_PROCESS_ID")
+"""Where the first of them is, and which of them this one is."""
 SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", HOSTS)
 """Environment variables that change what a backend computes."""
 
@@ -75,15 +77,33 @@ class Share:
     hosts: int = 1
     devices: int = 1
 
-    def agree(self, variables: list[keras.Variable], done: int) -> int:
-        """Go on, on all hosts, from the first one's variables and its number of epochs that are done."""
-        if self.hosts == 1:
-            return done
-        from jax.experimental.multihost_utils import broadcast_one_to_all
+    def go_on(self, variables: list[keras.Variable], kept: list[np.ndarray], done: int) -> int:
+        """Set the variables, on all hosts, to what the first one has kept, if anything.
 
-        for variable in variables:
-            variable.assign(broadcast_one_to_all(keras.ops.convert_to_numpy(variable)))
-        return int(broadcast_one_to_all(np.int32(done)))
+        Hosts assign together or not at all: on JAX each waits until the others do.
+
+        Parameters
+        ----------
+        variables
+            The state of the training.
+        kept, done
+            Values of a checkpoint and the number of its epochs, or [] and 0; those of the first host count.
+
+        Returns
+        -------
+        int
+            How many epochs are done.
+        """
+        if self.hosts > 1:
+            from jax.experimental.multihost_utils import broadcast_one_to_all
+
+            done = int(broadcast_one_to_all(np.int32(done)))
+            if done:
+                own = kept or [np.zeros(variable.shape, variable.dtype) for variable in variables]
+                kept = [broadcast_one_to_all(value) for value in own]
+        for variable, value in zip(variables, kept, strict=bool(kept)):
+            variable.assign(value)
+        return done
 
 
 @contextlib.contextmanager
@@ -93,15 +113,27 @@ def all_devices(batch_size: int) -> Iterator[Share]:
     Nothing must have been computed before: several hosts that train together meet here.
 
     On TensorFlow by `MirroredStrategy`, on JAX by `keras.distribution.DataParallel`. To use fewer, hide the others
-    (`CUDA_VISIBLE_DEVICES`). Two devices that share a batch end with other last bits than one.
+    (`CUDA_VISIBLE_DEVICES`). Two devices that share a batch end with other last bits than one. Dropout, on TensorFlow,
+    leaves out the same places in the parts of all devices.
+
+    Raises
+    ------
+    UserError
+        Several hosts on TensorFlow, hosts that do not find each other, or a batch that they cannot share.
     """
     if BACKEND == "tensorflow":
+        if os.environ.get(HOSTS):
+            raise UserError(f"{HOSTS} is set, but several hosts train together on JAX only: set KERAS_BACKEND=jax")
         found = [device.name for kind in ("GPU", "CPU") for device in tf.config.list_logical_devices(kind)]
         found = [name for name in found if "GPU" in name] or found
         share = Share()
     else:
         if os.environ.get(HOSTS):
-            keras.distribution.initialize()  # waits for all of them
+            try:
+                keras.distribution.initialize()  # waits for all of them
+            except (ValueError, TypeError, RuntimeError) as error:
+                names = ", ".join((HOSTS, *PLACES))
+                raise UserError(f"hosts do not find each other, see {names}: {' '.join(str(error).split())}") from None
         found = keras.distribution.list_devices()
         share = Share(jax.process_index(), jax.process_count())
     count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
@@ -117,8 +149,10 @@ def all_devices(batch_size: int) -> Iterator[Share]:
         keras.distribution.set_distribution(
             keras.distribution.DataParallel(devices=found[:count], auto_shard_dataset=False)
         )
-        yield share
-        keras.distribution.set_distribution(None)
+        try:
+            yield share
+        finally:
+            keras.distribution.set_distribution(None)
     else:
         yield share
 

@@ -22,7 +22,7 @@ from dvclive import Live
 from deblurgan import params
 from deblurgan.archive import load_generator, save_model
 from deblurgan.callbacks import Curves, Progress, Samples
-from deblurgan.checkpoints import Checkpoint, fingerprint, restore, scratch
+from deblurgan.checkpoints import Checkpoint, fingerprint, last_checkpoint, scratch
 from deblurgan.datasets import CropSequence, centre_crops, load_pairs
 from deblurgan.errors import UserError, reported
 from deblurgan.files import home_expanded, write_json
@@ -79,12 +79,12 @@ def train(p: params.Params, share: engine.Share) -> None:
             )
 
     if share.host:
-        fit(share.agree(model.state, 0), [])
+        fit(share.go_on(model.state, [], 0), [])
         return
     name, boards = name_of(p, start), os.environ.get(TENSORBOARD)
     with scratch(name) as folder, Live(str(CURVES), dvcyaml=None, report=None, save_dvc_exp=False) as live:
-        history = restore(folder, model.state)
-        share.agree(model.state, len(history))
+        kept, history = last_checkpoint(folder)
+        share.go_on(model.state, kept, len(history))
         done = len(history) * t.validate_every
         if done:
             print(f"going on after step {done} of {t.steps}")
@@ -115,6 +115,11 @@ def main() -> None:
     if t.deterministic:
         engine.be_deterministic()
     with engine.all_devices(t.batch_size) as share:
+        if t.jit and share.devices > 1 and engine.BACKEND == "tensorflow":
+            raise UserError(
+                f"train.jit works with one device on TensorFlow, not with {share.devices}: set it to false, hide the "
+                "others (CUDA_VISIBLE_DEVICES), or set KERAS_BACKEND=jax"
+            )
         keras.utils.set_random_seed(p.seed)
         train(p, share)
 

@@ -1,19 +1,18 @@
 """Trains a small model on the backend that KERAS_BACKEND names: what other tests run in a process of its own.
 
-`python backends.py OUT.npz PRECISION DEVICES EPOCHS...` runs that many epochs on so many devices made of one processor,
-in as many runs as there are numbers, each going on from the checkpoint of the one before, and writes the weights, and
-the logs of the last epoch.
+`python backends.py OUT.npz PRECISION DEVICES DROPOUT EPOCHS...` runs that many epochs on so many devices made of one
+processor, in as many runs as there are numbers, each going on from the checkpoint of the one before (in OUT.kept), and
+writes the weights, and the logs of the last epoch. Without dropout the first step depends on no backend.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from deblurgan import training
-from deblurgan.checkpoints import Checkpoint, restore
+from deblurgan.checkpoints import Checkpoint, last_checkpoint
 from deblurgan.datasets import CropSequence, Images, centre_crops
 from deblurgan.params import Params, load
 from deblurgan.training import DeblurGAN, _Both, build
@@ -22,6 +21,8 @@ from stages import engine
 ROOT = Path(__file__).parents[1]
 STEPS = 2
 """In an epoch."""
+CLIP = 0.5
+"""Norm to which gradients are cut."""
 
 
 def params(precision: str, dropout: float) -> Params:
@@ -32,7 +33,7 @@ def params(precision: str, dropout: float) -> Params:
         "critic": {**networks, "layers": 1},
         "train": {
             "steps": 100, "critic_steps": 2, "batch_size": 2, "crop": 24, "precision": precision,
-            "lambda_adversarial": 1.0, "lambda_content": 1.0,
+            "lambda_adversarial": 1.0, "lambda_content": 1.0, "clip_norm": CLIP,
         },
     }  # fmt: skip
     return p.model_copy(update={name: getattr(p, name).model_copy(update=new) for name, new in changes.items()})
@@ -53,8 +54,8 @@ def pairs() -> list[Images]:
 
 def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Share) -> dict[str, float]:
     """Go on from what the folder holds until that many epochs are done."""
-    history = restore(folder, model.state)
-    first = share.agree(model.state, len(history))
+    kept, history = last_checkpoint(folder)
+    first = share.go_on(model.state, kept, len(history))
     crops = CropSequence(pairs(), p.train, p.seed, p.synthesize, first * STEPS, share.host, share.hosts)
     model.fit(
         crops, initial_epoch=first, epochs=epochs,
@@ -70,8 +71,11 @@ def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
     for network in (model.generator, model.critic):
         network.set_weights([rng.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
     model.averaged.set_weights(model.generator.get_weights())
-    scaled = keras.optimizers.LossScaleOptimizer if model.settings.precision == "mixed_float16" else lambda sgd: sgd
-    model.generator_optimizer, model.critic_optimizer = (scaled(keras.optimizers.SGD(0.001)) for _ in range(2))
+    scaled = model.settings.precision == "mixed_float16"
+    adam = model.critic_optimizer.inner_optimizer if scaled else model.critic_optimizer
+    plain = [keras.optimizers.SGD(0.001, global_clipnorm=adam.global_clipnorm) for _ in range(2)]
+    plain = [keras.optimizers.LossScaleOptimizer(sgd) for sgd in plain] if scaled else plain
+    model.generator_optimizer, model.critic_optimizer = plain
     model.generator_optimizer.build(model.generator.trainable_variables)
     model.critic_optimizer.build(model.critic.trainable_variables)
     model.optimizer = _Both(model.generator_optimizer, model.critic_optimizer)
@@ -88,22 +92,22 @@ def devices_of_one_processor(count: int) -> None:
 
 
 def main() -> None:
-    out, precision, devices, *epochs = sys.argv[1:]
+    out, precision, devices, dropout, *epochs = sys.argv[1:]
     devices_of_one_processor(int(devices))
     training.build_features = small_features
-    with tempfile.TemporaryDirectory() as folder:
-        for number in map(int, epochs):
-            p = params(precision, dropout=0.5 if len(epochs) > 1 or number > 1 else 0.0)
-            with engine.all_devices(p.train.batch_size) as share:
-                keras.utils.set_random_seed(1)
-                assert share.devices == int(devices)
-                model = build(p.generator, p.critic, p.train, p.seed)
-                if number == 1 and len(epochs) == 1:
-                    model = with_the_same_start(model)
-                logs = fit(model, p, Path(folder), number, share)
-                restored = model.restored(centre_crops(pairs(), 24)[0])
-        weights = {f"weight {i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(model.state)}
-        np.savez(out, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
+    folder, p = Path(out).with_suffix(".kept"), params(precision, float(dropout))
+    folder.mkdir(exist_ok=True)
+    for number in map(int, epochs):
+        with engine.all_devices(p.train.batch_size) as share:
+            keras.utils.set_random_seed(1)
+            assert share.devices == int(devices)
+            model = build(p.generator, p.critic, p.train, p.seed)
+            if not p.generator.dropout:
+                model = with_the_same_start(model)
+            logs = fit(model, p, folder, number, share)
+            restored = model.restored(centre_crops(pairs(), 24)[0])
+    weights = {f"weight {i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(model.state)}
+    np.savez(out, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The same training on TensorFlow and on JAX, in float32 and less, in one go and in several."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from backends import CLIP
 from conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("backends")  # what they share is made once
@@ -18,15 +20,15 @@ QUICK = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=
 """Compiling takes longer than the steps."""
 
 
-def command_of(path, backend: str, precision: str, *epochs: str, devices: int = 1) -> dict:
+def command_of(path, backend: str, precision: str, dropout: str, *epochs: str, devices: int = 1) -> dict:
     env = {**os.environ, **QUICK, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     env["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
-    arguments = [str(path), precision, str(devices), *epochs]
+    arguments = [str(path), precision, str(devices), dropout, *epochs]
     return {"args": [sys.executable, str(ROOT / "tests/backends.py"), *arguments], "env": env, "text": True}
 
 
-def trained(path, backend: str, precision: str, *epochs: str, devices: int = 1) -> dict[str, np.ndarray]:
-    command = command_of(path, backend, precision, *epochs, devices=devices)
+def trained(path, backend: str, *settings: str, devices: int = 1) -> dict[str, np.ndarray]:
+    command = command_of(path, backend, *settings, devices=devices)
     done = subprocess.run(**command, capture_output=True)
     assert done.returncode == 0, done.stderr
     return results(path)
@@ -47,14 +49,15 @@ def assert_same_steps(one: dict, other: dict) -> None:
 @pytest.fixture(scope="module")
 def two_steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("float32")
-    return {backend: trained(folder / f"{backend}.npz", backend, "float32", "1") for backend in BACKENDS}
+    return {backend: trained(folder / f"{backend}.npz", backend, "float32", "0", "1") for backend in BACKENDS}
 
 
 def test_both_backends_make_the_same_steps(two_steps):
-    """Two steps of two critic updates each, from the same weights, batches and interpolation factors."""
+    """Two steps of two critic updates each, from the same weights, batches and factors; gradients are clipped."""
     one, other = two_steps.values()
     assert set(one) == set(other)
     assert {"log d_penalty", "log d_norm", "log g_norm", "log g_adversarial", "log val_psnr"} < set(one)
+    assert min(one["log d_norm"], one["log g_norm"]) > 1.2 * CLIP
     for name in set(one) - {"restored"}:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-3, atol=5e-4, err_msg=name)
     np.testing.assert_allclose(one["restored"].astype(int), other["restored"], atol=1)
@@ -63,17 +66,17 @@ def test_both_backends_make_the_same_steps(two_steps):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_devices_make_the_steps_of_one(tmp_path, two_steps, backend):
     """Each has half of every batch."""
-    assert_same_steps(two_steps[backend], trained(tmp_path / "two.npz", backend, "float32", "1", devices=2))
+    assert_same_steps(two_steps[backend], trained(tmp_path / "two.npz", backend, "float32", "0", "1", devices=2))
 
 
-def test_two_hosts_make_the_steps_of_one(tmp_path, two_steps):
-    """Two processes on JAX, each with half of every batch."""
+def on_two_hosts(folder, *settings: str) -> list[dict[str, np.ndarray]]:
+    """What two processes on JAX end with, each with a device of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     processes = []
     for host in range(2):
-        command = command_of(tmp_path / f"{host}.npz", "jax", "float32", "1")
+        command = command_of(folder / f"{host}.npz", "jax", "float32", *settings)
         command["args"][4] = "2"  # devices of both
         command["env"] |= {
             "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
@@ -83,18 +86,40 @@ def test_two_hosts_make_the_steps_of_one(tmp_path, two_steps):
         processes.append(subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
-    for host in range(2):
-        assert_same_steps(two_steps["jax"], results(tmp_path / f"{host}.npz"))
+    return [results(folder / f"{host}.npz") for host in range(2)]
+
+
+def test_two_hosts_make_the_steps_of_one(tmp_path, two_steps):
+    """Two processes on JAX, each with half of every batch."""
+    for host in on_two_hosts(tmp_path, "0", "1"):
+        assert_same_steps(two_steps["jax"], host)
+
+
+@pytest.fixture(scope="module")
+def in_two_runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    return {backend: trained(folder / f"{backend}.npz", backend, "float32", "0.5", "1", "3") for backend in BACKENDS}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_training_in_two_runs_ends_with_the_same_bits(tmp_path, backend):
+def test_a_training_in_two_runs_ends_with_the_same_bits(tmp_path, in_two_runs, backend):
     """Networks, their average, optimizers, dropout and logs; also where nothing is left to do."""
-    whole = trained(tmp_path / "whole.npz", backend, "float32", "3")
-    parts = trained(tmp_path / "parts.npz", backend, "float32", "1", "3")
+    whole, parts = trained(tmp_path / "whole.npz", backend, "float32", "0.5", "3"), in_two_runs[backend]
     assert set(whole) == set(parts)
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
+
+
+def test_two_hosts_go_on_from_what_the_first_one_has_kept(tmp_path, in_two_runs):
+    """The checkpoint is on the first one alone."""
+    one = in_two_runs["jax"]
+    on_two_hosts(tmp_path, "0.5", "1")
+    shutil.rmtree(tmp_path / "1.kept")
+    for host in on_two_hosts(tmp_path, "0.5", "3"):
+        assert set(host) == set(one)
+        for name in set(one) - {"restored"}:
+            np.testing.assert_allclose(host[name], one[name], rtol=1e-2, atol=5e-3, err_msg=name)
+        np.testing.assert_allclose(host["restored"].astype(int), one["restored"], atol=2)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +128,7 @@ def test_a_training_in_two_runs_ends_with_the_same_bits(tmp_path, backend):
 )
 def test_lower_precision_is_close(tmp_path, two_steps, backend, precision):
     full = two_steps[backend]
-    low = trained(tmp_path / "low.npz", backend, precision, "1")
+    low = trained(tmp_path / "low.npz", backend, precision, "0", "1")
     for name in ("loss", "d_wasserstein", "d_penalty", "g_adversarial"):
         np.testing.assert_allclose(
             low[f"log {name}"], full[f"log {name}"], rtol=0.1, atol=0.01, err_msg=name

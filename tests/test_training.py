@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, edit_params
+from conftest import ROOT, SMALL, edit_params
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
@@ -25,12 +25,10 @@ from deblurgan.files import locked
 from deblurgan.images import to_float, write_png
 from deblurgan.metrics import psnr
 from deblurgan.models import build_critic, build_generator
-from deblurgan.params import Critic, Generator, load
+from deblurgan.params import Critic, load
 from deblurgan.training import DeblurGAN, Trapezoid
 
-GENERATOR = Generator(
-    architecture="resnet", filters=4, blocks=1, norm="none", upsample="transpose", dropout=0.0, identity_start=True
-)
+GENERATOR = SMALL.model_copy(update={"identity_start": True})
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
 PARAMS = load(ROOT / "params.yaml")
 DEFAULT = PARAMS.train
@@ -419,13 +417,45 @@ def test_a_new_training_removes_what_finished_ones_left_but_for_those_at_work(tm
         pass
 
 
-def test_compiling_is_not_left_out_in_silence(tmp_path):
+TWO_DEVICES = (
+    "from stages.train import main, reported; import tensorflow as tf; "
+    "parts = [tf.config.LogicalDeviceConfiguration()] * 2; "
+    "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], parts)\n"
+    "with reported('train'): main()"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "env", "start", "said"),
+    [
+        (
+            {"jit": True}, {}, ["-m", "stages.train"],
+            "train.jit has no effect on TensorFlow with train.deterministic: set one of them to false",
+        ),
+        (
+            {"jit": True, "deterministic": False}, {}, ["-c", TWO_DEVICES],
+            "train.jit works with one device on TensorFlow, not with 2: set it to false, hide the others "
+            "(CUDA_VISIBLE_DEVICES), or set KERAS_BACKEND=jax",
+        ),
+        (
+            {}, {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}, ["-m", "stages.train"],
+            "KERAS_DISTRIBUTION_NUM_PROCESSES is set, but several hosts train together on JAX only: set "
+            "KERAS_BACKEND=jax",
+        ),
+        (
+            {}, {
+                "KERAS_BACKEND": "jax", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+                "KERAS_DISTRIBUTION_PROCESS_ID": "first",
+            }, ["-m", "stages.train"],
+            "hosts do not find each other, see KERAS_DISTRIBUTION_NUM_PROCESSES, KERAS_DISTRIBUTION_JOB_ADDRESSES, "
+            "KERAS_DISTRIBUTION_PROCESS_ID: invalid literal for int() with base 10: 'first'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_devices_and_hosts_cannot_do_is_one_line(tmp_path, changes, env, start, said):
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    edit_params(tmp_path, {"train": {"jit": True}})
-    command = [sys.executable, "-m", "stages.train"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    edit_params(tmp_path, {"train": changes})
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow", **env}
+    done = subprocess.run([sys.executable, *start], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == (
-        "train: error: train.jit has no effect on TensorFlow with train.deterministic: set one of them to false\n"
-    )
+    assert done.stderr == f"train: error: {said}\n"
