@@ -23,6 +23,12 @@ from deblurgan.models import stride
 MEMORY = 2.5
 """Default budget of one photo's restoration, GB."""
 
+COPIES = 8
+"""The most memory in use, in images as large as the largest of the network; measured by benchmarks/deblur.py."""
+
+IMAGE_BYTES = 60
+"""Of a pixel, in all copies of an image and its result that are there at once: 8-bit and float32 ones."""
+
 RAMP = 32
 """Pixels over which two tiles are blended."""
 
@@ -56,12 +62,8 @@ def reach_of(generator: keras.Model) -> Reach:
     return Reach(math.ceil(width / 2) + stride(generator), COPIES * largest)  # kernels of even sizes lean to one side
 
 
-COPIES = 8
-"""The most memory in use, in images as large as the largest of the network; measured by benchmarks/deblur.py."""
-
-
-def deblur(generator: keras.Model, image: np.ndarray, tile: int | None = None) -> np.ndarray:
-    """Deblur one image.
+def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Deblur one image, in tiles if the whole would take more than the default budget, on top of the image itself.
 
     Parameters
     ----------
@@ -69,15 +71,14 @@ def deblur(generator: keras.Model, image: np.ndarray, tile: int | None = None) -
         See `models.build_generator`.
     image
         `uint8` of shape (H, W, 3), of any size.
-    tile
-        See `restore`.
 
     Returns
     -------
     numpy.ndarray
         `uint8` of the same shape.
     """
-    return to_uint8(restore(generator, to_float(image), tile))
+    memory = MEMORY + IMAGE_BYTES * image.shape[0] * image.shape[1] / 1e9
+    return to_uint8(restore(generator, to_float(image), tile_for(generator, image.shape, memory)))
 
 
 def restore(generator: keras.Model, image: np.ndarray, tile: int | None = None) -> np.ndarray:
@@ -152,10 +153,6 @@ def tile_for(generator: keras.Model, shape: tuple[int, ...], memory: float = MEM
         needed = (reach.bytes * smallest**2 + IMAGE_BYTES * height * width) / 1e9
         raise UserError(f"{width}x{height} pixels need {needed:.1f} GB of memory or more, not {memory:g}")
     return side
-
-
-IMAGE_BYTES = 60
-"""Of a pixel, in all copies of an image and its result that are there at once: 8-bit and float32 ones."""
 
 
 def _up(length: float, step: int) -> int:

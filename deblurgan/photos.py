@@ -85,6 +85,8 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
                 raise UserError("float data: its range is not known")
             allowed((image.height, image.width))
             image.load()
+            if image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
+                raise UserError("integers of more than 16 bits: their range is not known")
             return _decoded(image)
         except (UserError, MemoryError):
             raise

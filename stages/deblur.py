@@ -6,7 +6,7 @@ python -m stages.deblur                                     the stage: data/resi
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,14 +31,13 @@ def stage() -> None:
     from stages import engine  # isort: skip  before anything that imports Keras
 
     from deblurgan.archive import load_generator
-    from deblurgan.inference import deblur, tile_for
+    from deblurgan.inference import deblur
 
     engine.be_deterministic()
     generator = load_generator(MODEL)
     with new_directory(OUT) as out:
         for path in tqdm(files_below(PHOTOS), desc="deblur", unit="photo"):
-            photo = read_rgb(path)
-            write_png(out / path.name, deblur(generator, photo, tile_for(generator, photo.shape)))
+            write_png(out / path.name, deblur(generator, read_rgb(path)))
 
 
 class Restorer:
@@ -89,9 +88,12 @@ class Restorer:
 
 def targets(inputs: list[Path], output: Path, suffixes: tuple[str, ...], *, recursive: bool) -> Iterator:
     """Yield every file to deblur, and where its result goes: below `output` as below the folder that was named."""
+    results = output.resolve()
     for named in inputs:
         if named.is_dir():
             paths = sorted(named.rglob("*") if recursive else named.glob("*"))
+            if named.resolve() in results.parents:  # what an earlier run made is not to be deblurred again
+                paths = [path for path in paths if results not in path.resolve().parents]
             files = [path for path in paths if path.is_file() and path.suffix.lower() in suffixes]
             if not files:
                 more = "" if recursive else "; --recursive looks into its folders, too"
@@ -161,15 +163,19 @@ def tile_option(text: str) -> str | int:
     raise argparse.ArgumentTypeError(f"{text!r} is neither auto, nor off, nor a number of pixels")
 
 
-def number_option(lowest: float, highest: float, text: str) -> float:
-    """A number between two others."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not lowest <= value <= highest:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest:g} to {highest:g}")
-    return value
+def number_between(lowest: float, highest: float) -> Callable[[str], float]:
+    """What reads a number between two others."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest:g} to {highest:g}")
+        return value
+
+    return number
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
@@ -191,7 +197,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--strength",
-        type=lambda text: number_option(0, 1, text),
+        type=number_between(0, 1),
         default=1.0,
         metavar="0..1",
         help="0 leaves photos as they are, 1 deblurs them fully (default: 1)",
@@ -208,7 +214,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--memory",
-        type=lambda text: number_option(0.1, 10000, text),
+        type=number_between(0.1, 10000),
         default=2.5,
         metavar="GB",
         help="budget for a photo's restoration, on top of the libraries' 1 GB (default: 2.5)",

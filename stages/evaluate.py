@@ -21,7 +21,7 @@ from deblurgan.evaluation import STRETCHED, Score, averages, by_scene, compared,
 from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import read_rgb, to_float, to_uint8
-from deblurgan.inference import deblur, tile_for
+from deblurgan.inference import deblur
 from deblurgan.losses import content
 from deblurgan.pairs import Pair, files_below, find_pairs
 from deblurgan.synthesis import blur_of
@@ -57,7 +57,7 @@ def refuse_shared_scenes() -> None:
     both = sorted(scenes["test"] & (scenes["train"] | scenes["val"]))
     if both:
         names = ", ".join("/".join(scene) for scene in both[:5])
-        raise UserError(f"{len(both)} scenes of the test split are trained on, too: {names}")
+        raise UserError(f"{len(both)} scenes of the test split also train or validate: {names}")
 
 
 class Evaluation:
@@ -70,7 +70,7 @@ class Evaluation:
 
     def restored(self, blur: np.ndarray) -> np.ndarray:
         """Deblur an image."""
-        return deblur(self.generator, blur, tile_for(self.generator, blur.shape))
+        return deblur(self.generator, blur)
 
     def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray:
         """The kernel that made a blurred image, where that is known, or a guess."""

@@ -56,7 +56,7 @@ def test_a_scene_that_trains_cannot_test(finished: Repo, tmp_path):
     shutil.copytree(scene, resized / "train/gopro" / scene.name)
     output = repo.run(sys.executable, "-m", "stages.evaluate", ok=False)
     assert output.splitlines()[-1] == (
-        f"evaluate: error: 1 scenes of the test split are trained on, too: gopro/{scene.name}"
+        f"evaluate: error: 1 scenes of the test split also train or validate: gopro/{scene.name}"
     )
 
 
