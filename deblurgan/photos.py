@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from deblurgan.deep import ORIENTATION, deep_png, read_deep
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
+from deblurgan.tiff import tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")
 WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -24,9 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95, "method": 4},
-    "TIFF": {"compression": "tiff_lzw"},
 }
-ORIENTATION = 0x0112
 LAYOUT = (*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 34675)
 """Tags of a TIFF that say how its pixels are stored, not what they show."""
 
@@ -40,9 +40,9 @@ class Photo:
     colours
         `float32` of shape (H, W, 3) in [-1, 1]; of a grey photo, three times the same.
     grey, deep
-        Whether the file has one channel; and 16 bits of it.
+        Whether the file has one channel of colour; and 16 bits of it.
     alpha
-        `uint8` of shape (H, W), or None.
+        Of shape (H, W), `uint16` if deep and `uint8` if not; or None.
     kept
         What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`.
     """
@@ -84,17 +84,18 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             if image.mode == "F":
                 raise UserError("float data: its range is not known")
             allowed((image.height, image.width))
+            deep = read_deep(image, data)
             image.load()
             if image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
                 raise UserError("integers of more than 16 bits: their range is not known")
-            return _decoded(image)
+            return _decoded(image, deep)
         except (UserError, MemoryError):
             raise
         except Exception as error:  # of the decoder, or of odd metadata
             raise UserError(f"broken: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def _decoded(image: Image.Image) -> Photo:
+def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
     exif = image.getexif()
     upright = ImageOps.exif_transpose(image)
@@ -102,18 +103,25 @@ def _decoded(image: Image.Image) -> Photo:
         exif.pop(tag, None)
     if len(exif):
         kept["exif"] = exif.tobytes()
-    if upright.mode.startswith("I"):  # 16 bits in Pillow's integer modes
-        grey = np.clip(np.asarray(upright).astype(np.float32), 0, 65535) / np.float32(32767.5) - 1
-        return Photo(np.repeat(grey[..., None], 3, axis=2), True, True, None, kept)
-    grey = upright.mode in ("1", "L", "LA", "La")
-    alpha = None
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        alpha = np.asarray(upright.getchannel("A"))
+    if deep is None and upright.mode.startswith("I"):  # 16 bits in Pillow's integer modes
+        deep = np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None]
+    if deep is not None:
+        return _photo_of(deep, kept)
     if upright.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         kept.pop("icc_profile", None)  # of colours that are not kept
-    colours = np.asarray(upright.convert("RGB")).astype(np.float32) / np.float32(127.5) - 1
-    return Photo(colours, grey, False, alpha, kept)
+    grey = upright.mode in ("1", "L", "LA", "La")
+    kind = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
+    # palettes and bare greys with a transparent level go by RGBA alone
+    pixels = np.asarray((upright.convert("RGBA") if kind.endswith("A") else upright).convert(kind))
+    return _photo_of(pixels.reshape(*pixels.shape[:2], -1), kept)
+
+
+def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
+    """Of (H, W, C): grey or three colours, with or without alpha."""
+    channels, half = pixels.shape[2], np.float32(np.iinfo(pixels.dtype).max / 2)
+    grey, alpha = channels < 3, pixels[..., -1] if channels in (2, 4) else None
+    colours = np.broadcast_to(pixels[..., : 1 if grey else 3], (*pixels.shape[:2], 3)) / half - 1
+    return Photo(colours, grey, pixels.dtype == np.uint16, alpha, kept)
 
 
 def with_colours(photo: Photo, colours: np.ndarray) -> Photo:
@@ -121,17 +129,18 @@ def with_colours(photo: Photo, colours: np.ndarray) -> Photo:
     return replace(photo, colours=colours)
 
 
-def image_of(photo: Photo) -> Image.Image:
-    """As a Pillow image of the kind it was read from; palettes become colours."""
+def pixels_of(photo: Photo) -> np.ndarray:
+    """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
     unit = (np.clip(photo.colours, -1, 1) + 1) / 2
     if photo.grey:
-        unit = unit.mean(axis=2, dtype=np.float32)
-    if photo.deep:
-        return Image.fromarray(np.rint(unit * 65535).astype(np.uint16))
-    image = Image.fromarray(np.rint(unit * 255).astype(np.uint8))
-    if photo.alpha is not None:
-        image.putalpha(Image.fromarray(photo.alpha))
-    return image
+        unit = unit.mean(axis=2, keepdims=True, dtype=np.float32)
+    kind = np.uint16 if photo.deep else np.uint8
+    pixels = np.rint(unit * np.iinfo(kind).max).astype(kind)
+    return pixels if photo.alpha is None else np.dstack([pixels, photo.alpha])
+
+
+def _eight_bits(alpha: np.ndarray | None) -> np.ndarray | None:
+    return None if alpha is None else (alpha // 257).astype(np.uint8)
 
 
 def side_by_side(before: Photo, after: Photo) -> Photo:
@@ -154,13 +163,20 @@ def write_photo(path: Path, photo: Photo) -> None:
         It is too large for the format.
     """
     kind = WRITTEN[path.suffix.lower()]
-    image = image_of(photo)
-    if kind in ("JPEG", "WEBP") and (photo.deep or (kind == "JPEG" and photo.alpha is not None)):
-        image = image_of(replace(photo, deep=False, alpha=photo.alpha if kind == "WEBP" else None))
-    if kind == "WEBP" and image.mode not in ("RGB", "RGBA"):
-        image = image.convert("RGBA" if photo.alpha is not None else "RGB")
+    if photo.deep and kind in ("JPEG", "WEBP"):
+        photo = replace(photo, deep=False, alpha=_eight_bits(photo.alpha))
+    pixels = pixels_of(photo if kind != "JPEG" else replace(photo, alpha=None))
     try:
         with new_file(path) as partial:
-            image.save(partial, format=kind, **OPTIONS[kind], **photo.kept)
+            if kind == "TIFF":
+                rare = photo.deep and pixels.shape[2] == 2  # hardly anything reads such ones
+                partial.write_bytes(tiff(pixels[..., [0, 0, 0, 1]] if rare else pixels, photo.kept))
+            elif photo.deep and pixels.shape[2] > 1:
+                partial.write_bytes(deep_png(pixels, photo.kept))
+            else:
+                image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+                if kind == "WEBP":
+                    image = image.convert("RGB" if photo.alpha is None else "RGBA")
+                image.save(partial, format=kind, **OPTIONS[kind], **photo.kept)
     except (ValueError, OverflowError, RuntimeError, TypeError, struct.error) as error:
         raise UserError(f"cannot be written as {kind}: {' '.join(str(error).split())}") from None

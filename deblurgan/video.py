@@ -1,9 +1,11 @@
 """Clips, frame by frame, through ffmpeg."""
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 from tqdm import tqdm
 
@@ -11,6 +13,8 @@ from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.images import to_float, to_uint8
 
+NAMED = "IMAGEIO_FFMPEG_EXE"
+"""Environment variable of imageio-ffmpeg: the ffmpeg to use."""
 QUALITY = ("-crf", "16", "-preset", "medium")
 """Of H.264: visually lossless."""
 
@@ -33,11 +37,12 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
         There is no ffmpeg, or it cannot read the clip, or cannot write it.
     """
     try:
-        import imageio_ffmpeg
-
-        imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):
-        raise UserError("ffmpeg is missing: pip install imageio-ffmpeg") from None
+        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        ffmpeg = None
+    if not ffmpeg or not shutil.which(ffmpeg):
+        found = f" ({NAMED} is {ffmpeg})" if ffmpeg else ""
+        raise UserError(f"ffmpeg is missing{found}: pip install imageio-ffmpeg brings it")
     if not source.is_file():
         raise UserError("no such clip")
     frames = imageio_ffmpeg.read_frames(str(source), pix_fmt="rgb24")

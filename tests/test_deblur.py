@@ -4,10 +4,14 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
+import imageio_ffmpeg
 import numpy as np
 import pytest
+import tifffile
 from conftest import ROOT, SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,7 +139,8 @@ def photo(mode, size=(37, 23)):
     [
         ("RGB", ".png", "RGB"), ("L", ".png", "L"), ("LA", ".png", "LA"), ("RGBA", ".png", "RGBA"),
         ("P", ".png", "RGB"), ("1", ".png", "L"), ("I;16", ".png", "I;16"), ("I;16", ".tif", "I;16"),
-        ("RGB", ".tiff", "RGB"), ("CMYK", ".tif", "RGB"), ("RGBA", ".webp", "RGBA"), ("RGB", ".jpg", "RGB"),
+        ("RGB", ".tiff", "RGB"), ("RGBA", ".tiff", "RGBA"), ("L", ".tiff", "L"), ("LA", ".tiff", "LA"),
+        ("CMYK", ".tif", "RGB"), ("RGBA", ".webp", "RGBA"), ("RGB", ".jpg", "RGB"),
         ("L", ".JPEG", "L"), ("CMYK", ".jpg", "RGB"),
     ],
 )  # fmt: skip
@@ -153,6 +158,87 @@ def test_photos_come_back_as_they_were(tmp_path, mode, suffix, kept):
             np.testing.assert_array_equal(np.asarray(after), np.asarray(before.convert(kept)))
         if "A" in kept:
             np.testing.assert_array_equal(after.getchannel("A"), before.getchannel("A"))
+
+
+def write_16_bits(path, pixels, **options):
+    """Not by `write_photo`."""
+    if path.suffix == ".png":
+        path.write_bytes(imagecodecs.png_encode(pixels))
+    else:
+        alpha = ["unassalpha"] if pixels.shape[2] == 4 else []
+        tifffile.imwrite(path, pixels, photometric="rgb", planarconfig="contig", extrasamples=alpha, **options)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        (".png", {}), (".tif", {}), (".tif", {"byteorder": ">"}), (".tif", {"compression": "lzw", "predictor": True}),
+        (".tif", {"compression": "zlib", "tile": (16, 16)}),
+    ],
+)  # fmt: skip
+def test_16_bits_of_several_channels_come_back_bit_by_bit(tmp_path, channels, suffix, options):
+    pixels = np.random.default_rng(0).integers(0, 65536, (23, 37, channels)).astype(np.uint16)
+    write_16_bits(tmp_path / f"in{suffix}", pixels, **options)
+    photo = read_photo(tmp_path / f"in{suffix}")
+    assert (photo.colours.shape, photo.grey, photo.deep) == ((23, 37, 3), False, True)
+    for target in (tmp_path / "out.png", tmp_path / "out.tif"):
+        write_photo(target, photo)
+        read = imagecodecs.png_decode(target.read_bytes()) if target.suffix == ".png" else tifffile.imread(target)
+        np.testing.assert_array_equal(read, pixels)
+        with Image.open(target) as image:  # Pillow sees the upper half of them
+            assert image.size == (37, 23)
+            image.load()
+    write_photo(tmp_path / "out.webp", photo)
+    write_photo(tmp_path / "out.jpg", photo)
+
+
+def test_grey_of_16_bits_with_alpha_is_kept_or_a_tiff_of_the_usual_kind(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (23, 37, 2)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    for name in ("b.png", "b.tif"):
+        write_photo(tmp_path / name, read_photo(tmp_path / "a.png"))
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "b.png").read_bytes()), pixels)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels[..., [0, 0, 0, 1]])
+
+
+def test_planes_of_16_bits_are_put_together(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (3, 9, 11)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="separate")
+    write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), np.moveaxis(pixels, 0, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_are_turned_and_described_as_8_are(tmp_path, suffix, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 14, 3)).astype(np.uint8)
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "A camera"
+    exif.get_ifd(0x8769)[0x829A] = 0.005  # seconds
+    exif.get_ifd(0x8825)[0x0002] = (48.0, 8.0, 14.5)
+    data = exif.tobytes()
+    exif = Image.Exif()
+    exif.load(data)  # without this Pillow's TIFFs go without those two
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for bits in ("8", "16"):
+        path = tmp_path / f"{bits}{suffix}"
+        image.save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
+        if bits == "16":
+            eight = read_photo(path)
+            write_photo(path, replace(eight, colours=np.asarray(image) / np.float32(127.5) - 1, deep=True, kept={
+                "exif": data, "icc_profile": profile, "dpi": (300, 300),
+            }))  # fmt: skip
+        write_photo(tmp_path / f"out{bits}{suffix}", read_photo(path))
+    with Image.open(tmp_path / f"out8{suffix}") as eight, Image.open(tmp_path / f"out16{suffix}") as deep:
+        np.testing.assert_array_equal(eight, deep)
+        for after in (eight, deep):
+            assert after.getexif().get(0x0112, 1) == 1
+            assert after.getexif()[0x010F] == "A camera"
+            assert after.getexif().get_ifd(0x8769)[0x829A] == pytest.approx(0.005)
+            assert after.getexif().get_ifd(0x8825)[0x0002] == (48.0, 8.0, 14.5)
+            assert after.info["icc_profile"] == profile
+            assert after.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
@@ -346,8 +432,6 @@ def test_a_classical_algorithm_needs_no_model(tmp_path):
 
 
 def test_a_clip_comes_back_with_all_its_frames(tmp_path, model, capsys):
-    import imageio_ffmpeg
-
     source = tmp_path / "clip.mp4"
     writer = imageio_ffmpeg.write_frames(str(source), (64, 48), fps=10, macro_block_size=1, quality=9)
     writer.send(None)
@@ -367,3 +451,17 @@ def test_a_clip_comes_back_with_all_its_frames(tmp_path, model, capsys):
         deblurred(tmp_path / "bad.mp4", "--output", tmp_path / "out", "--video", model=model)
     assert f"{tmp_path}/bad.mp4: no clip that ffmpeg can read" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("named", [None, "/nowhere/ffmpeg"])
+def test_a_missing_ffmpeg_is_said(tmp_path, model, capsys, monkeypatch, named):
+    monkeypatch.setattr("imageio_ffmpeg._utils._get_ffmpeg_exe", lambda: None)
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE", raising=False)
+    if named:
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", named)
+    (tmp_path / "clip.mp4").write_bytes(b"a clip")
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "clip.mp4", "--output", tmp_path / "out", "--video", model=model)
+    found = f" (IMAGEIO_FFMPEG_EXE is {named})" if named else ""
+    said = f"{tmp_path}/clip.mp4: ffmpeg is missing{found}: pip install imageio-ffmpeg brings it"
+    assert said in capsys.readouterr().err
