@@ -5,8 +5,8 @@ r"""Generators of several architectures, trained equally long on real frames and
 
 Each generator learns by the same recipe, the pixel loss alone: no critic takes part of the time. How many steps fit
 into the minutes is measured first, for all of them, so that the schedule ends in time; run it where nothing else runs.
-High-speed frames are averaged as stored values, as GoPro's `blur` was, photos get synthetic motion blur, and the test
-frames are restored whole.
+High-speed frames are averaged as stored values, as GoPro's `blur` was, photos get synthetic motion blur that mixes
+stored values, too, and the test frames are restored whole.
 """
 
 import argparse
@@ -71,14 +71,15 @@ def averaged(folder: Path) -> list[Images]:
 
 
 def params(generator: dict, steps: int, options: argparse.Namespace) -> Params:
-    """The recipe."""
+    """The recipe; photos are blurred as GoPro's `blur` was, by mixing stored values."""
     p = load(Path(__file__).parents[1] / "params.yaml")
     recipe = {
         "steps": steps, "learning_rate": options.rate, "batch_size": options.batch, "crop": options.crop,
         "fresh_blur": 0.5, "lambda_adversarial": 0.0, "lambda_content": 0.0, "critic_steps": 1, "ema": 0.995,
     }  # fmt: skip
     network = Generator.model_validate({**p.generator.model_dump(), **generator})
-    return p.model_copy(update={"generator": network, "train": p.train.model_copy(update=recipe)})
+    changes = {"generator": network, "train": p.train.model_copy(update=recipe)}
+    return p.model_copy(update={**changes, "synthesize": p.synthesize.model_copy(update={"in_light": False})})
 
 
 def model_of(p: Params) -> DeblurGAN:

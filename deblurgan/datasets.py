@@ -117,7 +117,8 @@ def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, 
     below, behind = min(height, top + size + radius), min(width, left + size + radius)
     part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))
     inside = (slice(above, above + size), slice(before, before + size))
-    return np.stack([add_noise(blur_image(part, kernel)[inside], rng, blur.noise), part[inside]])
+    blurred = blur_image(part, kernel, linear=blur.in_light)[inside]
+    return np.stack([add_noise(blurred, rng, blur.noise), part[inside]])
 
 
 def _enlarged(image: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:

@@ -51,7 +51,9 @@ def to_linear(image: np.ndarray) -> np.ndarray:
     return np.clip(image, 0, 1) ** GAMMA
 
 
-LINEAR_OF_BYTE = to_linear(np.arange(256) / 255)
+STORED_OF_BYTE = np.arange(256) / 255
+"""Each 8-bit value in [0, 1]."""
+LINEAR_OF_BYTE = to_linear(STORED_OF_BYTE)
 """Linear light of each stored 8-bit value: `LINEAR_OF_BYTE[image]` is `to_linear(image / 255)`, faster."""
 
 

@@ -99,7 +99,7 @@ class Synthesize(Section):
     exposure: Floats
     noise: Annotated[float, Field(ge=0, le=255)]
     frames_per_pair: Positive
-    frames_in_light: bool
+    in_light: bool
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

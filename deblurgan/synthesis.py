@@ -96,9 +96,8 @@ def blur_photo(job: PhotoJob) -> list[Made]:
     made = []
     for i in job.numbers:
         blur, rng = blur_of(job.photo.stem, i, job.settings, job.seed)
-        write_png(
-            job.scene / "blur" / f"{i:04d}.png", add_noise(blur_image(sharp, blur.kernel), rng, job.settings.noise)
-        )
+        blurred = blur_image(sharp, blur.kernel, linear=job.settings.in_light)
+        write_png(job.scene / "blur" / f"{i:04d}.png", add_noise(blurred, rng, job.settings.noise))
         link_or_copy(job.photo, job.scene / "sharp" / f"{i:04d}.png")  # clean images are PNGs already
         drawn = (round(blur.length, 2), blur.shake, blur.exposure, len(blur.kernel))
         made.append(Made(f"{job.name}/blur/{i:04d}.png", *drawn))
@@ -124,7 +123,7 @@ def frames_jobs(clean: Path, out: Path, settings: Synthesize, split: Split) -> t
         count = int(named[1]) if named and int(named[1]) % 2 else settings.frames_per_pair
         name = f"{place.split(split)}/{place.dataset}/{place.scene}"
         runs = list(consecutive(paths, count))
-        jobs += [FramesJob(run, out.resolve() / name, name, settings.frames_in_light) for run in runs]
+        jobs += [FramesJob(run, out.resolve() / name, name, settings.in_light) for run in runs]
         if rest := len(paths) - count * len(runs):
             left_out.append(f"{place.scene}: {rest} of {len(paths)} frames left over by runs of {count} in a row")
     return jobs, left_out

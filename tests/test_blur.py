@@ -66,10 +66,12 @@ def test_no_motion_changes_nothing():
 @pytest.mark.parametrize(
     ("size", "length"), [((40, 50), 15), ((TILE[0] + 30, TILE[1] + 40), 40), ((3, 5), 60), ((1, 1), 9), ((50, 40), 600)]
 )
-def test_blur_is_a_mirrored_convolution_of_light(size, length):
+@pytest.mark.parametrize("linear", [True, False])
+def test_blur_is_a_mirrored_convolution_of_light_or_of_stored_values(size, length, linear):
     """For frames of one tile and of several, and for kernels larger than the frame."""
     image, kernel = photo(*size), kernel_from_path(random_trajectory(np.random.default_rng(3), length, 0.003))
-    light = (image / 255) ** GAMMA
+    gamma = GAMMA if linear else 1
+    light = (image / 255) ** gamma
     edge = len(kernel) // 2
     mirrored = np.pad(light, ((edge, edge), (edge, edge), (0, 0)), mode="symmetric")
     expected = signal.convolve(mirrored, kernel[..., None], mode="valid", method="fft")
@@ -77,7 +79,7 @@ def test_blur_is_a_mirrored_convolution_of_light(size, length):
         other = np.stack([ndimage.convolve(light[..., c], kernel, mode="reflect") for c in range(3)], axis=-1)
         np.testing.assert_allclose(expected, other, atol=1e-9)
     expected = np.clip(expected, 0, 1)
-    np.testing.assert_allclose(blur_image(image, kernel), 255 * expected ** (1 / GAMMA), atol=0.01)
+    np.testing.assert_allclose(blur_image(image, kernel, linear=linear), 255 * expected ** (1 / gamma), atol=0.01)
 
 
 @settings(max_examples=10)

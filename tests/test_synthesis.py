@@ -16,17 +16,18 @@ import stages.resize
 import stages.synthesize
 from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
+from deblurgan.blur.convolution import blur_image
 from deblurgan.blur.trajectory import random_blur
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb, write_png
 from deblurgan.metrics import psnr
-from deblurgan.params import Synthesize
+from deblurgan.params import Synthesize, load
 from deblurgan.synthesis import blur_of, consecutive
 
 OUT = Path("data/synthetic")
 SETTINGS = Synthesize(
     pairs_per_photo=2, length=[30, 60], shake=[0.003, 0.01], exposure=[0.1, 1], noise=1, frames_per_pair=5,
-    frames_in_light=True,
+    in_light=True,
 )  # fmt: skip
 
 
@@ -40,6 +41,18 @@ def lay_photos(workspace: Path, *names: str) -> None:
 
 def made() -> dict[str, bytes]:
     return {path.relative_to(OUT).as_posix().split("/", 1)[-1]: path.read_bytes() for path in OUT.rglob("*.png")}
+
+
+@pytest.mark.parametrize("in_light", [True, False])
+def test_a_photo_is_blurred_as_light_or_as_stored_values(workspace, in_light):
+    edit_params(workspace, {"synthesize": {"in_light": in_light, "noise": 0}})
+    lay_photos(workspace, "a")
+    stages.synthesize.main()
+    p = load()
+    kernel = blur_of("a", 0, p.synthesize, p.seed)[0].kernel
+    expected = blur_image(read_rgb(workspace / "data/clean/unsplash/sharp/a.png"), kernel, linear=in_light)
+    (made_one,) = OUT.rglob("blur/0000.png")
+    np.testing.assert_array_equal(read_rgb(made_one), np.rint(expected))
 
 
 def test_each_photo_has_its_own_seed(workspace):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from scipy import ndimage
 
-from deblurgan.images import LINEAR_OF_BYTE, from_linear, quantize
+from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear, quantize
 
 SMOOTHNESS = 20
 """Frames over which motion stays alike: a twelfth of a second, about the period of a hand's tremor."""
@@ -115,7 +115,7 @@ def average_frames(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
     ValueError
         The frames have different sizes, or there are none.
     """
-    values = LINEAR_OF_BYTE if linear else np.arange(256) / 255
+    values = LINEAR_OF_BYTE if linear else STORED_OF_BYTE
     total: np.ndarray | None = None
     count = 0
     for frame in frames:

@@ -1,4 +1,4 @@
-"""Motion blur of a photo by a kernel, in linear light.
+"""Motion blur of a photo by a kernel.
 
 Convolution is by overlap-save: tiles whose Fourier transforms fit into the processor's cache take half the time of one
 transform of the whole frame. It is done in float64, whose rounding is far below a grey level, so that processors agree.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import fft, special
 
-from deblurgan.images import GAMMA, LINEAR_OF_BYTE
+from deblurgan.images import GAMMA, LINEAR_OF_BYTE, STORED_OF_BYTE
 
 TILE = (128, 512)
 """Height and width of a transform, pixels; larger for kernels that would fill half of it."""
@@ -24,8 +24,8 @@ _LEVELS = (255 * np.linspace(0, 1, 2**16) ** (2 / GAMMA)).astype(np.float32)
 """Grey level of the square root of light in 65,536 steps: at most 0.004 levels off, eight times as fast as a power."""
 
 
-def blur_image(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolve a photo with a kernel in linear light, mirroring it at the borders.
+def blur_image(image: np.ndarray, kernel: np.ndarray, *, linear: bool = True) -> np.ndarray:
+    """Convolve a photo with a kernel, mirroring it at the borders.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def blur_image(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         `uint8` of shape (H, W, 3).
     kernel
         Shape (K, K), K odd, sum 1.
+    linear
+        Whether it mixes light (gamma 2.2), as a camera does, or stored values, as most papers and GoPro's `blur` do.
 
     Returns
     -------
@@ -43,15 +45,16 @@ def blur_image(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     padded = np.pad(image, ((radius, radius), (radius, radius), (0, 0)), mode="symmetric")
     size = tuple(max(side, fft.next_fast_len(4 * len(kernel), real=True)) for side in TILE)
     transformed = fft.rfft2(kernel, size)
+    values, levels = (LINEAR_OF_BYTE, _levels_of_light) if linear else (STORED_OF_BYTE, _levels_of_values)
     blurred = np.empty(image.shape, np.float32)
     for rows, columns in _tiles(image.shape[0], image.shape[1], size, len(kernel)):
         inside = (slice(rows.start, rows.stop + 2 * radius), slice(columns.start, columns.stop + 2 * radius))
         for channel in range(3):
-            spectrum = fft.rfft2(LINEAR_OF_BYTE[padded[(*inside, channel)]], size)
+            spectrum = fft.rfft2(values[padded[(*inside, channel)]], size)
             spectrum *= transformed
-            light = fft.irfft2(spectrum, size, overwrite_x=True)
-            valid = light[2 * radius :, 2 * radius :][: rows.stop - rows.start, : columns.stop - columns.start]
-            blurred[rows, columns, channel] = _grey_levels(valid)
+            mixed = fft.irfft2(spectrum, size, overwrite_x=True)
+            valid = mixed[2 * radius :, 2 * radius :][: rows.stop - rows.start, : columns.stop - columns.start]
+            blurred[rows, columns, channel] = levels(valid)
     return blurred
 
 
@@ -63,7 +66,12 @@ def _tiles(height: int, width: int, size: tuple[int, ...], kernel: int) -> Itera
             yield slice(top, min(top + down, height)), slice(left, min(left + right, width))
 
 
-def _grey_levels(light: np.ndarray) -> np.ndarray:
+def _levels_of_values(values: np.ndarray) -> np.ndarray:
+    """Stored values in [0, 1] to grey levels in [0, 255]."""
+    return 255 * np.clip(values, 0, 1)
+
+
+def _levels_of_light(light: np.ndarray) -> np.ndarray:
     """Linear light to grey levels in [0, 255]."""
     root = np.sqrt(np.clip(light, 0, 1))
     return _LEVELS.take((root * 65535 + 0.5).astype(np.uint16))
