@@ -30,6 +30,7 @@ from deblurgan.datasets import CropSequence, Images
 from deblurgan.evaluation import score, summary
 from deblurgan.images import read_rgb
 from deblurgan.inference import deblur
+from deblurgan.pairs import find_pairs
 from deblurgan.params import Generator, Params, load
 from deblurgan.synthesis import consecutive
 from deblurgan.training import DeblurGAN, build
@@ -48,12 +49,6 @@ GENERATORS = {
 }
 LENGTHS = (7, 9, 11, 13)
 """Numbers of frames that make one blurred frame, as in the GoPro data set."""
-
-
-def pairs_in(folder: Path) -> list[tuple[Path, Path]]:
-    """All `<scene>/{blur,sharp}/<name>` below a folder."""
-    blurred = sorted(path for path in folder.rglob("*.png") if path.parent.name == "blur")
-    return [(path, path.parent.parent / "sharp" / path.name) for path in blurred]
 
 
 def averaged(folder: Path) -> list[Images]:
@@ -127,11 +122,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="size of a batch (default: %(default)s)")
     parser.add_argument("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")
     options = parser.parse_args()
-    pairs = [Images(np.stack([read_rgb(path) for path in both])) for both in pairs_in(options.pairs)]
+    pairs = [Images(np.stack([read_rgb(pair.blur), read_rgb(pair.sharp)])) for pair in find_pairs(options.pairs)]
     filmed, frames = len(pairs), averaged(options.frames)
     photos = [read_rgb(path) for path in sorted(options.photos.glob("*.jpg"))]
     pairs += frames + [Images(np.stack([photo, photo]), drawn=True) for photo in photos]
-    test = [(blur, read_rgb(blur), read_rgb(sharp)) for blur, sharp in pairs_in(options.test)]
+    test = [(pair.blur, read_rgb(pair.blur), read_rgb(pair.sharp)) for pair in find_pairs(options.test)]
     print(f"{filmed} filmed and {len(frames)} averaged pairs, {len(photos)} photos; {len(test)} test frames")
     print(engine.device(), flush=True)
     steps = {}

@@ -124,11 +124,6 @@ def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
     return Photo(colours, grey, pixels.dtype == np.uint16, alpha, kept)
 
 
-def with_colours(photo: Photo, colours: np.ndarray) -> Photo:
-    """The same photo with other colours, `float32` of its shape in [-1, 1]."""
-    return replace(photo, colours=colours)
-
-
 def pixels_of(photo: Photo) -> np.ndarray:
     """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
     unit = (np.clip(photo.colours, -1, 1) + 1) / 2

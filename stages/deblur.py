@@ -7,6 +7,7 @@ python -m stages.deblur                                     the stage: data/resi
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory
 from deblurgan.images import read_rgb, write_png
 from deblurgan.pairs import files_below
-from deblurgan.photos import Photo, read_photo, side_by_side, with_colours, write_photo, written_name
+from deblurgan.photos import Photo, read_photo, side_by_side, write_photo, written_name
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
@@ -83,7 +84,12 @@ class Restorer:
 
             found = CLASSICAL[self.options.algorithm](photo.colours, self.kernel)
         strength = self.options.strength
-        return with_colours(photo, found if strength == 1 else photo.colours + strength * (found - photo.colours))
+        return replace(photo, colours=found if strength == 1 else photo.colours + strength * (found - photo.colours))
+
+
+def visible(path: Path, folder: Path) -> bool:
+    """Whether nothing on the way from a folder to a file is hidden: macOS keeps notes on photos in `._photo.jpg`."""
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def targets(inputs: list[Path], output: Path, suffixes: tuple[str, ...], *, recursive: bool) -> Iterator:
@@ -91,7 +97,7 @@ def targets(inputs: list[Path], output: Path, suffixes: tuple[str, ...], *, recu
     results = output.resolve()
     for named in inputs:
         if named.is_dir():
-            paths = sorted(named.rglob("*") if recursive else named.glob("*"))
+            paths = sorted(path for path in named.glob("**/*" if recursive else "*") if visible(path, named))
             if named.resolve() in results.parents:  # what an earlier run made is not to be deblurred again
                 paths = [path for path in paths if results not in path.resolve().parents]
             files = [path for path in paths if path.is_file() and path.suffix.lower() in suffixes]

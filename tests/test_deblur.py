@@ -264,10 +264,10 @@ def deblurred(*arguments, model=None):
 
 
 def test_a_folder_is_deblurred_in_place_of_names_and_never_twice(tmp_path, model, capsys):
-    for name in ("a.png", "b.jpg", "c.bmp", "deep/d.webp", "notes.txt"):
+    for name in ("a.png", "b.jpg", "c.bmp", "deep/d.webp", "notes.txt", "._a.png", ".trash/e.png"):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("a note") if name == "notes.txt" else photo("RGB", (40, 30)).save(path)
+        path.write_text("a note") if name in ("notes.txt", "._a.png") else photo("RGB", (40, 30)).save(path)
     out = tmp_path / "out"
     deblurred(tmp_path / "in", "--output", out, "--recursive", model=model)
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == ["a.png", "b.jpg", "c.png", "deep/d.webp"]
