@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from PIL import Image, ImageOps
 from deblurgan.deep import ORIENTATION, deep_png, read_deep
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
-from deblurgan.tiff import tiff
+from deblurgan.tiff import exif_bytes, tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")
 WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -27,8 +28,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95, "method": 4},
 }
-LAYOUT = (*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 34675)
-"""Tags of a TIFF that say how its pixels are stored, not what they show."""
+LAYOUT = {
+    *range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, 320, *range(322, 326), 330, 336, *range(338, 343), 347,
+    *range(512, 522), *range(529, 533), 34675, 37724,
+}  # fmt: skip
+"""Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
+XMP = 700
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,9 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
                 raise UserError("float data: its range is not known")
             allowed((image.height, image.width))
             deep = read_deep(image, data)
-            image.load()
-            if image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
+            if deep is None:
+                image.load()
+            if deep is None and image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
                 raise UserError("integers of more than 16 bits: their range is not known")
             return _decoded(image, deep)
         except (UserError, MemoryError):
@@ -98,15 +104,17 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
 def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
     exif = image.getexif()
-    upright = ImageOps.exif_transpose(image)
+    upright = ImageOps.exif_transpose(image) if deep is None else image
     for tag in (ORIENTATION, *LAYOUT):
         exif.pop(tag, None)
+    if isinstance(exif.get(XMP), bytes):  # it may tell the orientation once more
+        exif[XMP] = re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", exif[XMP])
     if len(exif):
-        kept["exif"] = exif.tobytes()
-    if deep is None and upright.mode.startswith("I"):  # 16 bits in Pillow's integer modes
-        deep = np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None]
+        kept["exif"] = exif_bytes(exif)
     if deep is not None:
         return _photo_of(deep, kept)
+    if upright.mode.startswith("I"):  # grey in Pillow's other integers
+        return _photo_of(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None], kept)
     if upright.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         kept.pop("icc_profile", None)  # of colours that are not kept
     grey = upright.mode in ("1", "L", "LA", "La")
@@ -164,8 +172,7 @@ def write_photo(path: Path, photo: Photo) -> None:
     try:
         with new_file(path) as partial:
             if kind == "TIFF":
-                rare = photo.deep and pixels.shape[2] == 2  # hardly anything reads such ones
-                partial.write_bytes(tiff(pixels[..., [0, 0, 0, 1]] if rare else pixels, photo.kept))
+                partial.write_bytes(tiff(pixels, photo.kept))
             elif photo.deep and pixels.shape[2] > 1:
                 partial.write_bytes(deep_png(pixels, photo.kept))
             else:

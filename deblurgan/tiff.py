@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD
+from PIL.TiffTags import ASCII, lookup
 
 FOLDERS = (IFD.Exif, IFD.GPSInfo)
 """Tags of EXIF that lead to more of it: of the exposure, and of the place."""
@@ -45,14 +46,38 @@ def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
     return stream.getvalue() + strip
 
 
+def exif_bytes(exif: Image.Exif) -> bytes:
+    """Write EXIF, but for single entries that break its rules, and with letters beyond ASCII, which Pillow drops."""
+    exif.bigtiff = False
+    for tag, value in list(exif.items()):
+        entries = exif.get_ifd(tag) if tag in FOLDERS else {tag: value}
+        for name, entry in list(entries.items()):
+            try:
+                alone = TiffImagePlugin.ImageFileDirectory_v2()
+                alone[name] = entries[name] = _letters(name, entry)
+                alone.tobytes()
+            except Exception:  # Pillow raises anything on odd values
+                del entries[name]
+        if tag not in FOLDERS:
+            exif.pop(tag)
+            for name, entry in entries.items():
+                exif[name] = entry
+    return exif.tobytes()
+
+
+def _letters(tag: int, value: Any) -> Any:
+    """Text as the bytes that it was read from."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) and lookup(tag).type == ASCII else value
+
+
 def _described(kept: dict[str, Any]) -> TiffImagePlugin.ImageFileDirectory_v2:
     """The tags that say what the pixels show."""
     tags, exif = TiffImagePlugin.ImageFileDirectory_v2(), Image.Exif()
     exif.load(kept.get("exif", b""))
     for tag, value in exif.items():
         if tag in FOLDERS:
-            value = {name: entry for name, entry in exif.get_ifd(tag).items() if name != IFD.Interop}
-        tags[tag] = value
+            value = {name: _letters(name, entry) for name, entry in exif.get_ifd(tag).items() if name != IFD.Interop}
+        tags[tag] = _letters(tag, value)
     if "icc_profile" in kept:
         tags.tagtype[TiffImagePlugin.ICCPROFILE] = 7
         tags[TiffImagePlugin.ICCPROFILE] = kept["icc_profile"]

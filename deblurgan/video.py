@@ -41,8 +41,9 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
     except RuntimeError:
         ffmpeg = None
     if not ffmpeg or not shutil.which(ffmpeg):
-        found = f" ({NAMED} is {ffmpeg})" if ffmpeg else ""
-        raise UserError(f"ffmpeg is missing{found}: pip install imageio-ffmpeg brings it")
+        raise UserError(
+            f"{NAMED} is {ffmpeg}, which is missing" if ffmpeg else f"ffmpeg is missing: set {NAMED} to one"
+        )
     if not source.is_file():
         raise UserError("no such clip")
     frames = imageio_ffmpeg.read_frames(str(source), pix_fmt="rgb24")

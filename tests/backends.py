@@ -1,8 +1,9 @@
 """Trains a small model on the backend that KERAS_BACKEND names: what other tests run in a process of its own.
 
 `python backends.py OUT.npz PRECISION DEVICES DROPOUT EPOCHS...` runs that many epochs on so many devices made of one
-processor, in as many runs as there are numbers, each going on from the checkpoint of the one before (in OUT.kept), and
-writes the weights, and the logs of the last epoch. Without dropout the first step depends on no backend.
+processor, in as many runs as there are numbers, each going on from the checkpoint of the one before (in OUT.kept). It
+writes the weights, the logs of the last epoch, and how many epochs the last run found done. Without dropout the first
+step depends on no backend.
 """
 
 import sys
@@ -52,8 +53,8 @@ def pairs() -> list[Images]:
     return [Images(np.stack([image // 2, image])) for image in sharp]
 
 
-def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Share) -> dict[str, float]:
-    """Go on from what the folder holds until that many epochs are done."""
+def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Share) -> tuple:
+    """Go on from what the folder holds until that many epochs are done; the last one's logs, and how many were."""
     kept, history = last_checkpoint(folder)
     first = share.go_on(model.state, kept, len(history))
     crops = CropSequence(pairs(), p.train, p.seed, p.synthesize, first * STEPS, share.host, share.hosts)
@@ -62,7 +63,7 @@ def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Sh
         steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[Checkpoint(folder, history)],
         validation_data=tuple(crops.part_of(images) for images in centre_crops(pairs()[:1], 24, share.devices)),
     )  # fmt: skip
-    return history[-1]
+    return history[-1], first
 
 
 def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
@@ -104,10 +105,10 @@ def main() -> None:
             model = build(p.generator, p.critic, p.train, p.seed)
             if not p.generator.dropout:
                 model = with_the_same_start(model)
-            logs = fit(model, p, folder, number, share)
+            logs, first = fit(model, p, folder, number, share)
             restored = model.restored(centre_crops(pairs(), 24)[0])
     weights = {f"weight {i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(model.state)}
-    np.savez(out, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
+    np.savez(out, first=first, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
 
 
 if __name__ == "__main__":

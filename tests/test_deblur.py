@@ -193,13 +193,63 @@ def test_16_bits_of_several_channels_come_back_bit_by_bit(tmp_path, channels, su
     write_photo(tmp_path / "out.jpg", photo)
 
 
-def test_grey_of_16_bits_with_alpha_is_kept_or_a_tiff_of_the_usual_kind(tmp_path):
+def test_grey_of_16_bits_with_alpha_stays_so(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 65536, (23, 37, 2)).astype(np.uint16)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
-    for name in ("b.png", "b.tif"):
-        write_photo(tmp_path / name, read_photo(tmp_path / "a.png"))
+    write_photo(tmp_path / "b.png", read_photo(tmp_path / "a.png"))
     np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "b.png").read_bytes()), pixels)
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels[..., [0, 0, 0, 1]])
+
+
+def test_what_a_tiff_means_by_its_numbers_is_minded(tmp_path):
+    """White as zero, colours multiplied by alpha, a fourth channel of no meaning."""
+    grey = np.arange(0, 60000, 100, dtype=np.uint16).reshape(20, 30)
+    tifffile.imwrite(tmp_path / "white.tif", grey, photometric="miniswhite")
+    assert (read_photo(tmp_path / "white.tif").colours[..., 0] == (65535 - grey) / np.float32(32767.5) - 1).all()
+    half = np.full((9, 9, 4), 32768, np.uint16)
+    half[0, 0] = 0
+    for meaning, colour in (("assocalpha", 1), ("unassalpha", 0)):
+        tifffile.imwrite(tmp_path / "a.tif", half, photometric="rgb", extrasamples=[meaning])
+        photo = read_photo(tmp_path / "a.tif")
+        np.testing.assert_allclose(photo.colours[1:], colour, atol=1e-4)
+        np.testing.assert_array_equal(photo.alpha, half[..., 3])
+    tifffile.imwrite(tmp_path / "b.tif", half, photometric="rgb", extrasamples=["unspecified"])
+    assert read_photo(tmp_path / "b.tif").alpha is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_letters_beyond_ascii_are_kept(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x013B] = "Jörg Müller".encode()
+    image = photo("RGB")
+    image.save(tmp_path / f"a{suffix}", exif=exif)
+    write_photo(tmp_path / f"b{suffix}", read_photo(tmp_path / f"a{suffix}"))
+    with Image.open(tmp_path / f"b{suffix}") as after:
+        assert after.getexif()[0x013B].encode("latin-1").decode() == "Jörg Müller"
+
+
+def test_an_entry_that_breaks_the_rules_is_left_out_and_the_others_stay(tmp_path):
+    tags = [(297, "s", 0, "first", True), (271, "s", 0, "A camera", True)]  # a page's number is no text
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=tags)
+    write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
+    with Image.open(tmp_path / "b.tif") as after:
+        assert after.getexif()[271] == "A camera"
+        assert 297 not in after.getexif()
+
+
+def test_an_orientation_told_twice_is_applied_once(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[700] = 6, b'<x:xmpmeta tiff:Orientation="6" a="b"/>'
+    photo("RGB").save(tmp_path / "a.tif", exif=exif)
+    write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
+    write_photo(tmp_path / "c.tif", read_photo(tmp_path / "b.tif"))
+    assert [Image.open(tmp_path / name).size for name in ("b.tif", "c.tif")] == [(23, 37), (23, 37)]
+
+
+def test_a_large_kind_of_tiff_is_written_as_a_usual_one(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (23, 37, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", bigtiff=True, description="a photo")
+    write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels)
 
 
 def test_planes_of_16_bits_are_put_together(tmp_path):
@@ -462,6 +512,5 @@ def test_a_missing_ffmpeg_is_said(tmp_path, model, capsys, monkeypatch, named):
     (tmp_path / "clip.mp4").write_bytes(b"a clip")
     with pytest.raises(SystemExit):
         deblurred(tmp_path / "clip.mp4", "--output", tmp_path / "out", "--video", model=model)
-    found = f" (IMAGEIO_FFMPEG_EXE is {named})" if named else ""
-    said = f"{tmp_path}/clip.mp4: ffmpeg is missing{found}: pip install imageio-ffmpeg brings it"
-    assert said in capsys.readouterr().err
+    said = f"IMAGEIO_FFMPEG_EXE is {named}, which is missing" if named else "ffmpeg is missing: set IMAGEIO_FFMPEG_EXE"
+    assert f"{tmp_path}/clip.mp4: {said}" in capsys.readouterr().err
