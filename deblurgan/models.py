@@ -103,7 +103,9 @@ def _resnet(make: _Parts, x):
         y = activated(make.conv(y, filters * 4, 3, f"block{i}_conv1"), f"block{i}_conv1")
         y = make.dropout(y, f"block{i}_dropout")
         y = ReflectionPad(1, name=f"block{i}_pad2")(y)
-        y = make.norm(make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=LINEAR), f"block{i}_norm2")
+        # what the blocks add comes to the power of what they are added to, however many they are
+        y = make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=LINEAR / make.settings.blocks)
+        y = make.norm(y, f"block{i}_norm2")
         x = layers.Add(name=f"block{i}")([x, y])
     for i in (1, 2):
         x = activated(make.up(x, filters * 4 // 2**i, f"up{i}"), f"up{i}")

@@ -87,7 +87,7 @@ def test_an_enlarging_layer_starts_with_the_power_that_its_activation_halves(ups
 @pytest.mark.parametrize(
     ("architecture", "name", "power"),
     [
-        ("resnet", "block1_conv1", 2), ("resnet", "block1_conv2", 1), ("nafnet", "middle_conv1", 1),
+        ("resnet", "block1_conv1", 2), ("resnet", "block1_conv2", 0.5), ("nafnet", "middle_conv1", 1),
         ("nafnet", "middle_depthwise", 1), ("nafnet", "down4", 1), ("nafnet", "up4_conv", 1),
     ],
 )  # fmt: skip
@@ -96,6 +96,15 @@ def test_other_layers_keep_power_too_twice_of_it_before_an_activation(architectu
     layer = build_generator(RANDOM.model_copy(update=changes)).get_layer(name)
     signal = np.random.default_rng(0).normal(size=(2, 32, 32, layer.input.shape[-1])).astype(np.float32)
     assert np.var(layer(signal)[:, 2:-2, 2:-2]) == pytest.approx(power, rel=0.15)
+
+
+@pytest.mark.parametrize("blocks", [1, 4, 16])
+def test_residual_blocks_about_double_the_power_however_many_they_are(blocks):
+    """Each adds to it; were it as much as there is, 9 would make 500 times of it, the output black or white."""
+    generator = build_generator(RANDOM.model_copy(update={"filters": 32, "blocks": blocks}))
+    ends = [generator.get_layer(name).output for name in ("down2_relu", f"block{blocks}")]
+    before, after = keras.Model(generator.input, ends).predict_on_batch(images(2, 32, 32, 3))
+    assert 1.5 < np.square(after).mean() / np.square(before).mean() < 3.5
 
 
 def test_seeds_decide_the_weights():
