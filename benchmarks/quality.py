@@ -6,7 +6,8 @@ r"""Generators of several architectures, trained equally long on real frames and
 Each generator learns by the same recipe, the pixel loss alone: no critic takes part of the time. How many steps fit
 into the minutes is measured first, for all of them, so that the schedule ends in time; run it where nothing else runs.
 High-speed frames are averaged as stored values, as GoPro's `blur` was, photos get synthetic motion blur that mixes
-stored values, too, and the test frames are restored whole.
+stored values, too, and the test frames are restored whole. The last column says how visible the grid is on which a
+generator halves and doubles its images (`grid`).
 """
 
 import argparse
@@ -44,6 +45,10 @@ GENERATORS = {
     "paper, no norm": PLAIN,
     "paper, no norm, identity start": {**PLAIN, "identity_start": True},
     "default": {},
+    "default, resize": {"upsample": "resize"},
+    "default, shuffle": {"upsample": "shuffle"},
+    "default, instance norm": {"norm": "instance"},
+    "default, random start": {"identity_start": False},
     "nafnet 16": {**NAFNET, "filters": 16, "blocks": 4},
     "nafnet 32": {**NAFNET, "filters": 32, "blocks": 4},
 }
@@ -65,6 +70,30 @@ def averaged(folder: Path) -> list[Images]:
     return pairs
 
 
+def grid(blur: np.ndarray, restored: np.ndarray, period: int = 4) -> float:
+    """How much a correction's detail depends on the place on the grid of strided layers: its "checkerboard".
+
+    Parameters
+    ----------
+    blur, restored : numpy.ndarray
+        `uint8`, (height, width, channels).
+    period : int
+        Pixels between places that strided layers treat alike.
+
+    Returns
+    -------
+    float
+        The mean absolute differences of neighbouring pixels' corrections are taken for each of the `period`
+        positions, along and across; their highest less their lowest, over their mean. 0: no grid.
+    """
+    correction, spreads = restored.astype(np.float64) - blur, []
+    for axis in (0, 1):
+        profile = np.abs(np.diff(correction, axis=axis)).mean(axis=(1 - axis, 2))
+        places = [profile[place::period].mean() for place in range(period)]
+        spreads.append((max(places) - min(places)) / max(np.mean(places), 1e-12))
+    return float(np.mean(spreads))
+
+
 def params(generator: dict, steps: int, options: argparse.Namespace) -> Params:
     """The recipe; photos are blurred as GoPro's `blur` was, by mixing stored values."""
     p = load(Path(__file__).parents[1] / "params.yaml")
@@ -73,7 +102,7 @@ def params(generator: dict, steps: int, options: argparse.Namespace) -> Params:
         "fresh_blur": 0.5, "lambda_adversarial": 0.0, "lambda_content": 0.0, "critic_steps": 1, "ema": 0.995,
     }  # fmt: skip
     network = Generator.model_validate({**p.generator.model_dump(), **generator})
-    changes = {"generator": network, "train": p.train.model_copy(update=recipe)}
+    changes = {"seed": options.seed, "generator": network, "train": p.train.model_copy(update=recipe)}
     return p.model_copy(update={**changes, "synthesize": p.synthesize.model_copy(update={"in_light": False})})
 
 
@@ -121,6 +150,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.0005, help="learning rate (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="size of a batch (default: %(default)s)")
     parser.add_argument("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="another one for another run (default: %(default)s)")
     options = parser.parse_args()
     pairs = [Images(np.stack([read_rgb(pair.blur), read_rgb(pair.sharp)])) for pair in find_pairs(options.pairs)]
     filmed, frames = len(pairs), averaged(options.frames)
@@ -133,21 +163,22 @@ def main() -> None:
     for name in options.only or GENERATORS:
         _, taken = train(f"{name}: speed", params(GENERATORS[name], 12, options), pairs, 12)
         steps[name] = round(60 * options.minutes / statistics.median(taken[2:]))
-    print(
-        "| generator | parameters | steps | input | restored | gain |\n| --- | --- | --- | --- | --- | --- |",
-        flush=True,
-    )
+    print("| generator | parameters | steps | input | restored | gain | grid |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name, count in steps.items():
         model, _ = train(name, params(GENERATORS[name], count, options), pairs, count)
+        results = [deblur(model.averaged, image) for _, image, _ in test]
         scores = [
-            score(("gopro", blur.parent.parent.name, blur.stem), image, deblur(model.averaged, image), sharp)
-            for blur, image, sharp in test
+            score(("gopro", blur.parent.parent.name, blur.stem), image, result, sharp)
+            for (blur, image, sharp), result in zip(test, results, strict=True)
         ]
         found = summary(scores)
+        pattern = np.mean([grid(image, result) for (_, image, _), result in zip(test, results, strict=True)])
         print(
             f"| {name} | {model.generator.count_params():,} | {count} "
             f"| {found['input_psnr']:.2f} dB, {found['input_ssim']:.3f} | {found['psnr']:.2f} dB, {found['ssim']:.3f} "
-            f"| {found['psnr_gain']:+.2f} dB, {found['ssim_gain']:+.3f} |",
+            f"| {found['psnr_gain']:+.2f} dB, {found['ssim_gain']:+.3f} "
+            f"| {100 * pattern:.1f} % |",
             flush=True,
         )
         keras.backend.clear_session()
