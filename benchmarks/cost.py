@@ -11,7 +11,7 @@ import numpy as np
 from deblurgan.datasets import CropSequence, Images
 from deblurgan.params import Params, check, read_yaml
 from deblurgan.preset import merged
-from deblurgan.training import DeblurGAN, build
+from deblurgan.training import build
 from stages import engine
 
 ROOT = Path(__file__).parents[1]
@@ -36,12 +36,13 @@ def settings_of(name: str, vgg_weights: str) -> Params:
     return check(merged(read_yaml(ROOT / "params.yaml"), changes), name)
 
 
-def operations(model: DeblurGAN, crops: CropSequence) -> float:
-    """Floating point operations of a step, as XLA counts them; JAX only, 0 elsewhere."""
+def operations(p: Params, crops: CropSequence) -> float:
+    """Floating point operations of a step by the definitions, as XLA counts them; JAX only, 0 elsewhere."""
     if engine.BACKEND != "jax":
         return 0.0
     import jax
 
+    model = build(p.generator, p.critic, p.train.model_copy(update={"winograd": False}), p.seed)
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,
@@ -75,8 +76,8 @@ def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
     pairs = [Images(rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)) for _ in range(8)]
     crops, clock = CropSequence(pairs, t, p.seed, p.synthesize), Clock()
     with engine.all_devices(t.batch_size):
+        flops = operations(p, crops)
         model = build(p.generator, p.critic, t, p.seed)
-        flops = operations(model, crops)
         steps, epochs = (t.validate_every, t.steps // t.validate_every) if whole else (rounds, 2)
         model.fit(crops, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
     begun, *ends = clock.times

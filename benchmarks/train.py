@@ -41,7 +41,7 @@ def features_with_random_weights() -> str:
     return str(path)
 
 
-def build_paper(batch: int):
+def build_paper(batch: int, *, winograd: bool):
     """The model of the paper's recipe."""
     from deblurgan.params import load
     from deblurgan.training import build
@@ -50,10 +50,9 @@ def build_paper(batch: int):
     networks = {"filters": 64, "norm": "instance"}
     generator = {**networks, "blocks": 9, "dropout": 0.5, "identity_start": False}
     critic = {**networks, "layers": 3, "conditional": False}
-    train = {"critic_steps": CRITIC_STEPS, "batch_size": batch, "lambda_adversarial": 1.0, "lambda_content": 100.0}
-    settings = p.train.model_copy(
-        update={**train, "lambda_pixel": 0.0, "ema": 0.0, "vgg_weights": features_with_random_weights()}
-    )
+    train = {"critic_steps": CRITIC_STEPS, "batch_size": batch, "winograd": winograd, "ema": 0.0}
+    weights = {"lambda_adversarial": 1.0, "lambda_content": 100.0, "lambda_pixel": 0.0}
+    settings = p.train.model_copy(update={**train, **weights, "vgg_weights": features_with_random_weights()})
     return build(p.generator.model_copy(update=generator), p.critic.model_copy(update=critic), settings, seed=1)
 
 
@@ -110,7 +109,7 @@ def worker(variant: str, batch: int, rounds: int) -> dict[str, list[float]]:
 
     from deblurgan.inference import restore
 
-    model = build_paper(batch)
+    model = build_paper(batch, winograd=ours)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (batch, CRITIC_STEPS, SIZE, SIZE, 3), dtype=np.uint8) for _ in range(2)]
     arrays = [tf.constant(array) for array in (*images, rng.random((batch, CRITIC_STEPS), dtype=np.float32))]

@@ -173,6 +173,7 @@ class Train(Section):
     sample_at: Annotated[tuple[Share, ...], Field(strict=False, min_length=1)]
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
     jit: bool
+    winograd: bool
     init_from: str | None
     deterministic: bool
 

@@ -10,6 +10,11 @@ import keras
 from deblurgan import losses
 
 
+def on_cpu() -> bool:
+    """Whether there is no GPU to compute on."""
+    return jax.default_backend() == "cpu"
+
+
 def replicas() -> int:
     """How many devices share the sum of gradients: JAX computes them of the whole batch."""
     return 1

@@ -90,6 +90,11 @@ class Steps:
         return {name: self.means[name].result() for name in logs}
 
 
+def on_cpu() -> bool:
+    """Whether there is no GPU to compute on."""
+    return not tf.config.list_physical_devices("GPU")
+
+
 def replicas() -> int:
     """How many devices make a step together."""
     return tf.distribute.get_strategy().num_replicas_in_sync

@@ -13,11 +13,12 @@ from deblurgan.images import to_float, to_uint8
 from deblurgan.models import build_critic, build_generator
 from deblurgan.params import Critic, Generator, Train
 from deblurgan.vgg import build_features
+from deblurgan.winograd import speed_up
 
 if keras.backend.backend() == "jax":
-    from deblurgan.steps_jax import Steps, replicas
+    from deblurgan.steps_jax import Steps, on_cpu, replicas
 else:
-    from deblurgan.steps_tensorflow import Steps, replicas
+    from deblurgan.steps_tensorflow import Steps, on_cpu, replicas
 
 
 @keras.saving.register_keras_serializable("deblurgan")
@@ -213,6 +214,9 @@ def build(
     keras.config.set_dtype_policy("float32")
     if start:
         copy_weights(start, trained, "train.init_from")
+    if settings.winograd and on_cpu():
+        for network in filter(None, (trained, judge, features)):
+            speed_up(network)
     model = DeblurGAN(trained, judge, build_generator(generator, seed), settings, features)
     model.compile()
     return model

@@ -3,16 +3,17 @@
 `python backends.py OUT.npz PRECISION DEVICES DROPOUT EPOCHS...` runs that many epochs on so many devices made of one
 processor, in as many runs as there are numbers, each going on from the checkpoint of the one before (in OUT.kept). It
 writes the weights, the logs of the last epoch, and how many epochs the last run found done. Without dropout the first
-step depends on no backend.
+step depends on no backend. WINOGRAD_CHANNELS is how many channels a convolution needs to be computed by that algorithm.
 """
 
+import os
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from deblurgan import training
+from deblurgan import training, winograd
 from deblurgan.checkpoints import Checkpoint, last_checkpoint
 from deblurgan.datasets import CropSequence, Images, centre_crops
 from deblurgan.params import Params, load
@@ -96,6 +97,7 @@ def main() -> None:
     out, precision, devices, dropout, *epochs = sys.argv[1:]
     devices_of_one_processor(int(devices))
     training.build_features = small_features
+    winograd.CHANNELS = int(os.environ.get("WINOGRAD_CHANNELS", winograd.CHANNELS))
     folder, p = Path(out).with_suffix(".kept"), params(precision, float(dropout))
     folder.mkdir(exist_ok=True)
     for number in map(int, epochs):

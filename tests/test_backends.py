@@ -64,6 +64,15 @@ def test_both_backends_make_the_same_steps(two_steps):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_convolutions_by_winograds_algorithm_make_the_same_steps(tmp_path, two_steps, backend, monkeypatch):
+    """The generator's residual block and the critic's last convolution but one, through both derivatives."""
+    monkeypatch.setenv("WINOGRAD_CHANNELS", "4")
+    fast, plain = trained(tmp_path / "fast.npz", backend, "float32", "0", "1"), two_steps[backend]
+    assert_same_steps(plain, fast)
+    assert any((plain[name] != fast[name]).any() for name in plain), "nothing was computed in another way"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_two_devices_make_the_steps_of_one(tmp_path, two_steps, backend):
     """Each has half of every batch."""
     assert_same_steps(two_steps[backend], trained(tmp_path / "two.npz", backend, "float32", "0", "1", devices=2))
