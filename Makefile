@@ -4,7 +4,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compile TensorFlow anew: 8 s
 
-.PHONY: help install repro test lint format requirements
+.PHONY: help install repro test lint format deps requirements
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -35,6 +35,9 @@ lint: install  ## Check style
 format: install  ## Put the code into that style
 	python -m ruff check --fix .
 	python -m ruff format .
+
+deps: install  ## Write into dvc.yaml which code each stage runs, after an import has changed
+	python tests/stage_deps.py
 
 requirements:  ## Compile requirements.in into requirements.txt for Python 3.11 to 3.13 (needs uv)
 	uv pip compile --universal --python-version 3.11 --no-header --quiet requirements.in -o requirements.txt
