@@ -6,12 +6,41 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from deblurgan.files import new_file
 
 PIXELS_PER_INCH = 100
+
+CAPTION = 18
+"""Height of a line of a caption, pixels."""
+LETTERS = 13
+"""Size of its font, where the image is wide enough."""
+
+
+def captioned(image: np.ndarray, text: str) -> np.ndarray:
+    """Write a line of text on white above an image.
+
+    Parameters
+    ----------
+    image
+        `uint8` of shape (H, W, 3).
+    text
+        One line; where it is wider than the image, its letters become smaller.
+
+    Returns
+    -------
+    numpy.ndarray
+        `uint8` of shape (`CAPTION` + H, W, 3).
+    """
+    width = image.shape[1]
+    font = ImageFont.load_default(LETTERS).font_variant(layout_engine=ImageFont.Layout.BASIC)  # the same everywhere
+    if (length := font.getlength(text)) > width - 2:
+        font = font.font_variant(size=LETTERS * (width - 2) / length)
+    strip = Image.new("RGB", (width, CAPTION), "white")
+    ImageDraw.Draw(strip).text((width / 2, CAPTION / 2), text, "black", font, anchor="mm")
+    return np.concatenate([np.asarray(strip), image])
 
 
 def side_by_side(images: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:

@@ -14,7 +14,16 @@ from skimage import data
 from deblurgan import vgg
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation import by_scene, interval, report, score, spread
-from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel, side_by_side, stacked
+from deblurgan.figures import (
+    CAPTION,
+    captioned,
+    enlarged_part,
+    error_map,
+    save_gains,
+    save_panel,
+    side_by_side,
+    stacked,
+)
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
 from deblurgan.pairs import Place, find_pairs, partner, place_of, seed_for, split_by_hash
@@ -147,6 +156,18 @@ def test_pictures_are_joined(tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes()
     np.testing.assert_array_equal(read_rgb(paths[0])[-200:-100, :150], image)
     np.testing.assert_array_equal(read_rgb(paths[0])[-100:, :150], image[::-1])
+
+
+@pytest.mark.parametrize("width", [32, 128, 400])
+def test_a_caption_stands_whole_above_its_image(width):
+    image = np.full((20, width, 3), 77, np.uint8)
+    found = captioned(image, "result, step 1200: 24.46 dB")
+    np.testing.assert_array_equal(found[CAPTION:], image)
+    strip = found[:CAPTION]
+    assert strip.min() < 200
+    assert (strip[[0, -1]] == 255).all()
+    assert (strip[:, [0, -1]] == 255).all()  # nothing is cut off
+    assert (captioned(image, "sharp") != found).any()
 
 
 def test_what_is_enlarged_is_where_the_error_is():
