@@ -107,7 +107,20 @@ class Restored:
     measures: dict[str, float] = field(default_factory=dict)
 
 
-def measured(job: Restored) -> Row:
+@dataclass(frozen=True)
+class Sharpened:
+    """A photo without a sharp partner, before and after: `uint8` of one shape (H, W, 3)."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
+def measured(job: Restored | Sharpened) -> Row:
+    """Do either job."""
+    return scored(job) if isinstance(job, Restored) else blurriness(job)
+
+
+def scored(job: Restored) -> Row:
     """Score a test image, the baselines on it, and what is left of both at the size of the project before."""
     sharp = read_rgb(job.sharp)
     others = {name: to_uint8(ALGORITHMS[name](to_float(job.blur), job.kernel)) for name in job.baselines}
@@ -118,9 +131,9 @@ def measured(job: Restored) -> Row:
     return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched}
 
 
-def sharpened(photos: tuple[np.ndarray, np.ndarray]) -> Row:
-    """How blurred a photo without a sharp partner is, 0 to 1, before and after: both `uint8`, (H, W, 3)."""
-    before, after = (float(blur_effect(photo, channel_axis=-1)) for photo in photos)
+def blurriness(job: Sharpened) -> Row:
+    """How blurred a photo is, 0 to 1, before and after."""
+    before, after = (float(blur_effect(photo, channel_axis=-1)) for photo in (job.before, job.after))
     return {"blur_effect": after, "input_blur_effect": before}
 
 
@@ -147,17 +160,14 @@ class Rows:
         items: dict[str, Item],
         work: Callable[[Any], Row],
         prepare: Callable[[Item], Any],
-        *,
-        label: str,
-        unit: str,
     ) -> list[Row]:
         """The rows of all items, in their order; what is not there yet is measured, see `scale.each`."""
         missing = [name for name in items if name not in self.found]
         if len(missing) < len(items):
-            print(f"{label}: {len(items) - len(missing)} of {len(items)} were measured before")
+            print(f"evaluate: {len(items) - len(missing)} of {len(items)} images were measured before")
         todo = [items[name] for name in missing]
         with open(self.path, "a", encoding="utf-8") as stream:
-            results = each(work, todo, label=label, unit=unit, prepare=prepare)
+            results = each(work, todo, label="evaluate", unit="image", prepare=prepare)
             for name, row in zip(missing, results, strict=True):
                 self.found[name] = row
                 stream.write(_line((name, row)))

@@ -24,11 +24,13 @@ PANEL_WIDTH = 1000
 """Of a panel, pixels: more is scaled down where two stand side by side."""
 PANEL_HEIGHT = 400
 """Of a picture in it, pixels."""
-ENLARGED = 3
+ENLARGED = 2
 """By how much the worst part is."""
 
-INPUTS, GAINS = (15, 45), (-4, 10)
-"""Ends of the axes, dB: from strongly blurred to nearly sharp inputs, and the gains of published networks."""
+INPUTS, GAINS = (15, 45), (-10, 10)
+"""Ends of the axes, dB: from strongly blurred to nearly sharp inputs, and more than published networks gain."""
+TICKS = (-10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10)
+"""Of gains: linear within 1 dB, logarithmic beyond."""
 
 
 def captioned(image: np.ndarray, text: str) -> np.ndarray:
@@ -142,20 +144,21 @@ def save_gains(path: Path, inputs: Sequence[float], gains: Sequence[float], data
         label = f"{name} ({len(own)})"
         shares.ecdf(y, complementary=True, label=label)
         scatter.scatter(x, y, s=14, label=label, clip_on=False)
-    shares.set(
-        xlabel="gain in PSNR, dB", ylabel="share of the test images that gain so much or more", xlim=GAINS, ylim=(0, 1)
-    )
+    shares.set(xlabel="gain in PSNR, dB", ylabel="share of images that gain so much or more", ylim=(0, 1))
     shares.yaxis.set_major_formatter(PercentFormatter(1))
     scatter.set(
-        xlabel="PSNR of the blurred input, dB (more blurred to the left)",
-        ylabel="gain in PSNR, dB",
-        xlim=INPUTS,
-        ylim=GAINS,
+        xlabel="PSNR of the blurred input, dB (more blurred to the left)", ylabel="gain in PSNR, dB", xlim=INPUTS
     )
-    for axes, draw in ((shares, "axvline"), (scatter, "axhline")):
+    shares.set_xscale("symlog", linthresh=1)
+    scatter.set_yscale("symlog", linthresh=1)
+    shares.set_xlim(GAINS)
+    scatter.set_ylim(GAINS)
+    for axis in (shares.xaxis, scatter.yaxis):
+        axis.set_ticks(TICKS, [f"{tick:+g}" if tick else "0" for tick in TICKS])
+    for axes, draw, place in ((shares, "axvline", "lower left"), (scatter, "axhline", "upper right")):
         getattr(axes, draw)(0, color="black", linewidth=0.8)
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper right")
+        axes.legend(loc=place)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})  # the picture alone
     with new_file(path) as partial:

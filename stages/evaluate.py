@@ -15,15 +15,14 @@ from deblurgan.evaluation import (
     COMPARED,
     REPORT,
     Restored,
-    Rows,
     Score,
+    Sharpened,
     averages,
     by_scene,
     in_words,
     kept_rows,
     measured,
     report,
-    sharpened,
     spread,
     squashed,
 )
@@ -89,12 +88,12 @@ class Networks:
         """Deblur an image."""
         return self.deblur(self.generator, blur)
 
-    def distances(self, restored: np.ndarray, blur: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
+    def distances(self, restored: np.ndarray, blur: np.ndarray, sharp: Path) -> dict[str, float]:
         """Content losses of the restored and the blurred image, if there is a network that takes them."""
         if not self.features:
             return {}
-        *others, sharp = (self.features(to_float(image)[None]) for image in (restored, blur, sharp))
-        vgg, before = (float(self.numpy(self.content(other, sharp))) for other in others)
+        *both, target = (self.features(to_float(image)[None]) for image in (restored, blur, read_rgb(sharp)))
+        vgg, before = (float(self.numpy(self.content(features, target))) for features in both)
         return {"vgg": vgg, "input_vgg": before}
 
 
@@ -125,30 +124,25 @@ class Evaluation:
             return blur_of(scene, int(frame), self.synthesize, self.seed)[0].kernel
         return guessed_kernel()
 
-    def restore(self, pair: Pair) -> Restored:
-        """Do all that needs the networks."""
-        name, blur = name_of(pair.blur), read_rgb(pair.blur)
-        restored, stretched = self.networks.restored(blur), self.networks.restored(squashed(blur))
-        distances = self.networks.distances(restored, blur, read_rgb(pair.sharp))
+    def restore(self, item: Pair | Path) -> Restored | Sharpened:
+        """Do all that needs the networks to a pair, or to a photo without a sharp partner."""
+        if isinstance(item, Path):
+            photo = read_rgb(item)
+            return Sharpened(photo, self.networks.restored(photo))
+        name, blur = name_of(item.blur), read_rgb(item.blur)
+        images = (blur, self.networks.restored(blur), self.networks.restored(squashed(blur)))
+        distances = self.networks.distances(images[1], blur, item.sharp)
         kernel = self.kernel(name, blur.shape)
-        images = (blur, restored, stretched)
-        return Restored(name, pair.sharp.resolve(), *images, kernel, self.settings.baselines, distances)
+        return Restored(name, item.sharp.resolve(), *images, kernel, self.settings.baselines, distances)
 
-    def scores(self, rows: Rows, pairs: list[Pair]) -> list[Score]:
-        """Measure the test images."""
-        items = {identity(pair.blur, pair.sharp): pair for pair in pairs}
-        return [Score(**row) for row in rows.of(items, measured, self.restore, label="evaluate", unit="image")]
-
-    def sharpening(self, rows: Rows) -> dict[str, float]:
-        """How blurred the photos without a sharp partner are, 0 to 1, before and after."""
-
-        def both(path: Path) -> tuple[np.ndarray, np.ndarray]:
-            photo = read_rgb(path)
-            return photo, self.networks.restored(photo)
-
-        items = {identity(path): path for path in files_below(DATA / "unpaired")}
-        found = rows.of(items, sharpened, both, label="unpaired", unit="photo")
-        return {**averages(found), "photos": len(found)} if found else {"photos": 0}
+    def measure(self, pairs: list[Pair]) -> tuple[list[Score], dict[str, float]]:
+        """Measure the test images; and how blurred photos without a sharp partner are, before and after."""
+        items: dict[str, Pair | Path] = {identity(pair.blur, pair.sharp): pair for pair in pairs}
+        items |= {identity(path): path for path in files_below(DATA / "unpaired")}
+        with kept_rows(self.name()) as rows:
+            found = rows.of(items, measured, self.restore)
+        scores, unpaired = [Score(**row) for row in found[: len(pairs)]], found[len(pairs) :]
+        return scores, {**averages(unpaired), "photos": len(unpaired)} if unpaired else {"photos": 0}
 
     def panel(self, pair: Pair, s: Score) -> np.ndarray:
         """Draw a test image."""
@@ -192,8 +186,7 @@ def main() -> None:
         raise UserError(f"no pair in {DATA / 'test'}: see split.test_fraction in params.yaml, and metrics/clean.json")
     refuse_shared_scenes()
     evaluation = Evaluation(p)
-    with kept_rows(evaluation.name()) as rows:
-        scores, unpaired = evaluation.scores(rows, list(pairs.values())), evaluation.sharpening(rows)
+    scores, unpaired = evaluation.measure(list(pairs.values()))
     with new_directory(PANELS) as out:
         for s in spread(scores, p.evaluate.panels):
             picture = evaluation.panel(pairs[s.dataset, s.scene, s.frame], s)

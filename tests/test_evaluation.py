@@ -38,7 +38,7 @@ def squares(rows: Rows, count: int, last: int = 10**6) -> tuple[list, list]:
         return {"square": number**2}
 
     try:
-        return rows.of({str(n): n for n in range(count)}, work, lambda n: n, label="test", unit="row"), seen
+        return rows.of({str(n): n for n in range(count)}, work, lambda n: n), seen
     except Killed:
         return [], seen
 
@@ -60,7 +60,7 @@ def test_a_killed_evaluation_goes_on(cache, capsys):
         found, seen = squares(rows, 40)
     assert found == [{"square": n**2} for n in range(40)]
     assert seen == list(range(kept, 40))
-    assert f"test: {kept} of 40 were measured before" in capsys.readouterr().out
+    assert f"evaluate: {kept} of 40 images were measured before" in capsys.readouterr().out
     with kept_rows("mine") as rows:
         assert squares(rows, 41)[1] == [40]
     with kept_rows("of another generator") as rows:
@@ -131,9 +131,9 @@ def test_rows_do_not_depend_on_the_processes(cache, tmp_path, monkeypatch):
     for workers in ("1", "2"):
         monkeypatch.setenv("DEBLURGAN_WORKERS", workers)
         with kept_rows(workers) as rows:
-            found.append(rows.of(images, measured, lambda image: image, label="test", unit="image"))
+            found.append(rows.of(images, measured, lambda image: image))
         with kept_rows(workers) as rows:
-            found.append(rows.of(images, measured, pytest.fail, label="test", unit="image"))
+            found.append(rows.of(images, measured, pytest.fail))
     assert found[0] == found[1] == found[2] == found[3]
     score = Score(**found[0][2])
     assert (score.frame, score["vgg"]) == ("2", 2.0)
@@ -181,7 +181,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
     def counted(image):
         if len(done) == last:
             raise KeyboardInterrupt
-        done.append(image.name)
+        done.append(image)
         return measured(image)
 
     monkeypatch.setattr(stages.evaluate, "measured", counted)
@@ -192,7 +192,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
     assert before >= 2
     done, last = [], None
     stages.evaluate.main()
-    assert len(done) == 6 - before
+    assert len(done) == 7 - before
     assert results(ready) == undisturbed
     done = []
     edit_params(ready, {"evaluate": {"panels": 1}})
@@ -200,7 +200,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
     assert done == []
     save_generator(ready, seed=2)  # whose rows are others
     stages.evaluate.main()
-    assert len(done) == 6
+    assert len(done) == 7
 
 
 def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
