@@ -91,8 +91,8 @@ class Restorer:
         return replace(photo, colours=found if strength == 1 else photo.colours + strength * (found - photo.colours))
 
 
-def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> None:
-    """Deblur one file; with `--auto` leave it as it is where it does not look blurred."""
+def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
+    """Deblur one file, and say whether; with `--auto` it is left as it is where it does not look blurred."""
     from deblurgan.cleaning.sharpness import looks_sharp
 
     photo = read_photo(path, restorer.check)
@@ -110,14 +110,16 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
             yield name, side_by_side(photo, restored)
 
     write_photos(contents())
+    return not left
 
 
-def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> None:
+def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
     """Deblur one clip, frame by frame."""
     from deblurgan.video import deblur_video
 
     (target,) = results
     deblur_video(path, target, lambda colours: restorer.restored(Photo(colours, False, False, None, {})).colours)
+    return True
 
 
 def results_of(job: Job, options: argparse.Namespace) -> list[Path]:
@@ -145,14 +147,14 @@ def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Pa
     todo, there, taken = [], 0, set()
     for job in jobs:
         results = results_of(job, options)
-        if options.skip_existing and taken.isdisjoint(results) and all(result.is_file() for result in results):
-            there += 1
-        else:
-            try:
+        try:
+            if options.skip_existing and taken.isdisjoint(results) and all(result.is_file() for result in results):
+                there += 1
+            else:
                 refuse(results, taken, overwrite=options.overwrite)
                 todo.append((job.source, results))
-            except UserError as error:
-                say(job.source, error)
+        except (UserError, OSError) as error:
+            say(job.source, error)
         taken.update(results)
     return todo, there
 
@@ -168,21 +170,24 @@ def command(options: argparse.Namespace) -> None:
     todo, there = planned(jobs, options)
     for folder in {result.parent for _, results in todo for result in results}:
         remove_partials(folder)
-    restorer, done, full = Restorer(options) if todo else None, 0, False
+    restorer, done, left, full = Restorer(options) if todo else None, 0, 0, False
     for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
         try:
-            work(restorer, path, results, options)
-            done += 1
+            if work(restorer, path, results, options):
+                done += 1
+            else:
+                left += 1
         except (UserError, OSError, MemoryError) as error:
             say(path, error)
             full = isinstance(error, OSError) and error.errno in FULL
             if full:
                 break
-    more = f", {there} there already" if there else ""
-    print(f"{done} of {len(jobs)} deblurred into {options.output}{more}")
+    more = {"left as they are": left, "there already": there}
+    others = "".join(f", {count} {what}" for what, count in more.items() if count)
+    print(f"{done} of {len(jobs)} deblurred into {options.output}{others}")
     if full:
         raise UserError(f"stopped: {options.output} takes no more; make room and go on with --skip-existing")
-    if done + there < len(jobs):
+    if done + left + there < len(jobs):
         sys.exit(1)
 
 

@@ -595,8 +595,10 @@ def test_a_full_disk_stops_the_run_and_names_the_output(tmp_path, model, capsys,
 
 def test_faults_of_the_output_name_it(tmp_path, model, capsys):
     (tmp_path / "in/deep").mkdir(parents=True)
-    for name in ("a.png", "deep/b.png"):
+    for name in ("a.png", "deep/b.png", "deep/" + "c" * 251 + ".bmp"):
         photo("RGB").save(tmp_path / "in" / name)
+    endless = tmp_path / "in/deep" / ("c" * 255)
+    (tmp_path / "in/deep" / ("c" * 251 + ".bmp")).rename(endless)  # .png has no room behind it
     (tmp_path / "text.jpg").write_text("a note")
     with pytest.raises(UserError, match=r"/text\.jpg is a file: --output takes a folder$"):
         deblurred(tmp_path / "in", "--output", tmp_path / "text.jpg", model=model)
@@ -604,8 +606,9 @@ def test_faults_of_the_output_name_it(tmp_path, model, capsys):
     (out / "a.png").mkdir(parents=True)
     (out / "deep").write_text("a note")
     with pytest.raises(SystemExit):
-        deblurred(tmp_path / "in", "--output", out, "--recursive", "--overwrite", model=model)
+        deblurred(tmp_path / "in", endless, "--output", out, "--recursive", "--overwrite", model=model)
     said = capsys.readouterr().err
+    assert f"deblur: error: {endless}: {out}/{endless.name}.png: File name too long" in said
     assert f"deblur: error: {tmp_path}/in/a.png: {out}/a.png is a folder, where the result was to be" in said
     assert f"deblur: error: {tmp_path}/in/deep/b.png: {out}/deep: " in said
     assert (out / "deep").read_text() == "a note"
@@ -661,7 +664,10 @@ def test_sharp_photos_are_named_and_can_be_left_as_they_are(tmp_path, model, cap
         f"sharp.{suffix} does not look blurred: --auto leaves such photos as they are" for suffix in ("bmp", "jpg")
     ]
     deblurred(tmp_path / "in", "--output", tmp_path / "auto", "--auto", "--compare", model=model)
-    assert "sharp.jpg does not look blurred: left as it is" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "sharp.jpg does not look blurred: left as it is" in shown.err
+    assert "1 of 3 deblurred" in shown.out
+    assert "2 left as they are" in shown.out
     assert (tmp_path / "auto/sharp.jpg").read_bytes() == (tmp_path / "in/sharp.jpg").read_bytes()
     np.testing.assert_array_equal(Image.open(tmp_path / "auto/sharp.png"), scene())
     for name in ("sharp_before_after.png", "sharp_before_after.jpg"):
