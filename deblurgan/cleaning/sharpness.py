@@ -17,7 +17,9 @@ SHOWN = 2000
 GRAIN = 1.0
 """Standard deviation in pixels of a Gaussian that takes noise away, which would be taken for sharp."""
 NOT_BLURRED_BELOW = 0.47
-"""Of such photos' blur effect; `python -m benchmarks.sharpness` says how often it is wrong."""
+"""Of such photos' blur effect. Blurred: no frame of GoPro and REDS is below, of BSDS500 with 15 to 60 pixels of camera
+shake 1 in 100, with 3 to 6 pixels 4 in 10. Sharp: all frames of REDS, 9 in 10 photos of KODAK, 8 in 10 of BSDS500, 2 in
+3 of GoPro's soft frames. By `python -m benchmarks.sharpness`."""
 SMALLEST = 16
 """Pixels of the short side below which nothing can be said."""
 
