@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from deblurgan.errors import UserError, reported
@@ -133,7 +134,12 @@ def deblur_clip(restorer: Restorer, path: Path, target: Path, options: argparse.
     target = target.with_suffix(".mp4")
     if target.exists() and not options.overwrite:
         raise UserError(f"{target} exists; --overwrite replaces it")
-    deblur_video(path, target, lambda colours: restorer.restored(Photo(colours, False, False, None, {})).colours)
+
+    def restore(colours: np.ndarray) -> np.ndarray:
+        return restorer.restored(Photo(colours, False, False, None, {})).colours
+
+    for left_out in deblur_video(path, target, restore):
+        tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
 
 
 def command(options: argparse.Namespace) -> None:

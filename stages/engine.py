@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -175,6 +176,16 @@ def facts() -> list[str]:
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
     switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
     cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else [platform.processor()]
-    models = sorted({line for line in lines if line.startswith(("model", "flags", "Features"))})
-    return [device(), *versions, *switches, *models]
+    return [device(), *versions, *switches, *(processors(cpu.read_text()) if cpu.exists() else [platform.processor()])]
+
+
+def processors(cpuinfo: str) -> list[str]:
+    """Models and vector instructions in the words of /proc/cpuinfo; its other flags change with the kernel."""
+    kinds = set()
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.startswith("model"):
+            kinds.add(line)
+        elif name.startswith(("flags", "Features")):
+            kinds.add(" ".join(sorted(re.findall(r"\b(?:avx|sse|fma|f16c|amx|asimd|sve|sme|fp|bf16)\w*", value))))
+    return sorted(kinds)

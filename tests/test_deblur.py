@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
-import imageio_ffmpeg
 import numpy as np
 import pytest
 import tifffile
@@ -476,41 +475,3 @@ def test_a_classical_algorithm_needs_no_model(tmp_path):
     photo("L", (50, 40)).save(tmp_path / "a.png")
     deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--algorithm", "wiener", model=tmp_path / "none")
     assert Image.open(tmp_path / "out/a.png").size == (50, 40)
-
-
-# clips
-
-
-def test_a_clip_comes_back_with_all_its_frames(tmp_path, model, capsys):
-    source = tmp_path / "clip.mp4"
-    writer = imageio_ffmpeg.write_frames(str(source), (64, 48), fps=10, macro_block_size=1, quality=9)
-    writer.send(None)
-    for i in range(7):
-        writer.send(np.full((48, 64, 3), 20 + 30 * i, np.uint8))
-    writer.close()
-    deblurred(source, "--output", tmp_path / "out", "--video", "--strength", "0.2", model=model)
-    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "out/clip.mp4"))[0] == 7
-    frames = imageio_ffmpeg.read_frames(str(tmp_path / "out/clip.mp4"))
-    facts = next(frames)
-    assert facts["size"] == (64, 48)
-    assert facts["fps"] == 10
-    levels = [np.frombuffer(frame, np.uint8).mean() for frame in frames]
-    assert np.all(np.diff(levels) > 10)
-    (tmp_path / "bad.mp4").write_bytes(b"no clip")
-    with pytest.raises(SystemExit):
-        deblurred(tmp_path / "bad.mp4", "--output", tmp_path / "out", "--video", model=model)
-    assert f"{tmp_path}/bad.mp4: no clip that ffmpeg can read" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
-
-
-@pytest.mark.parametrize("named", [None, "/nowhere/ffmpeg"])
-def test_a_missing_ffmpeg_is_said(tmp_path, model, capsys, monkeypatch, named):
-    monkeypatch.setattr("imageio_ffmpeg._utils._get_ffmpeg_exe", lambda: None)
-    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE", raising=False)
-    if named:
-        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", named)
-    (tmp_path / "clip.mp4").write_bytes(b"a clip")
-    with pytest.raises(SystemExit):
-        deblurred(tmp_path / "clip.mp4", "--output", tmp_path / "out", "--video", model=model)
-    said = f"IMAGEIO_FFMPEG_EXE is {named}, which is missing" if named else "ffmpeg is missing: set IMAGEIO_FFMPEG_EXE"
-    assert f"{tmp_path}/clip.mp4: {said}" in capsys.readouterr().err

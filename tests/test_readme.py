@@ -21,7 +21,7 @@ def row(name: str, part: dict) -> str:
 
 
 def test_scores_are_the_committed_ones():
-    report = json.loads((ROOT / "metrics/evaluate.json").read_text())
+    report = json.loads((ROOT / "metrics/evaluate/report.json").read_text())
     before = {name: report[name] for name in ("images", "input_psnr", "input_ssim")}
     parts = {"all": report, **report["datasets"], **report["baselines"]}
     expected = [row(name, {**before, **part}) for name, part in parts.items()]
@@ -30,7 +30,7 @@ def test_scores_are_the_committed_ones():
 
 
 def test_the_default_run_is_above_its_input():
-    report = json.loads((ROOT / "metrics/evaluate.json").read_text())
+    report = json.loads((ROOT / "metrics/evaluate/report.json").read_text())
     assert report["psnr_gain"] > 0
     assert report["ssim_gain"] > 0
 
