@@ -18,14 +18,14 @@ from deblurgan.errors import UserError
 
 @contextlib.contextmanager
 def held_back_stderr() -> Iterator[None]:
-    """Hold back what is written to standard error, by C libraries too, and show it if the body fails."""
+    """Hold back what is written to standard error, by C libraries too, and show it if the body fails by itself."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:
         kept = os.dup(2)
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             notes.seek(0)
             os.write(kept, notes.read())
             raise

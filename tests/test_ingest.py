@@ -376,7 +376,7 @@ def test_a_server_without_ranges_is_asked_for_all_of_it(workspace, archive):
 
 
 def test_a_file_that_changed_meanwhile_is_not_mixed(workspace, archive):
-    archive.breaks = [400_000, "404"]
+    archive.breaks = [400_000, (404, {})]
     with pytest.raises(UserError, match=r"made\.zip is gone .404.: check ingest_gopro\.source"):
         stages.ingest_gopro.main()
     archive.etag = '"two"'

@@ -1,5 +1,6 @@
 """Pairs, splits, files, resizing, figures, evaluation tables and VGG19 features."""
 
+import os
 from pathlib import PurePosixPath
 
 import h5py
@@ -19,6 +20,7 @@ from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
 from deblurgan.pairs import Place, find_pairs, partner, place_of, seed_for, split_by_hash
 from deblurgan.params import Split
+from stages.engine import held_back_stderr
 
 WEIGHTS = REAL_DATA / "VGG19/vgg19_block1to3_exact_fp32.npz"
 SPLIT = Split(val_fraction=0.1, test_fraction=0.2, val_scenes=["B"])
@@ -116,6 +118,14 @@ def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert names(path) == ["old"]
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ImportError])
+def test_notes_of_a_backend_are_shown_when_it_fails_and_not_when_it_is_interrupted(capfd, end):
+    with pytest.raises(end), held_back_stderr():
+        os.write(2, b"no GPU")
+        raise end
+    assert ("no GPU" in capfd.readouterr().err) == (end is ImportError)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ EXACT = "exact duplicate"
 NEAR = "near duplicate"
 FOLDERS = ("pairs", "unsplash")
 """What the sources deliver; anything else beside them is none of this pipeline's."""
-NOTES = {"photos.csv"}
+NOTES = {"photos.csv", "left_out.csv"}
 """Files that accompany photos and are no photos."""
 
 

@@ -15,7 +15,7 @@ from deblurgan.params import IngestGopro
 from deblurgan.sources import gopro, kaggle
 from deblurgan.sources.layouts import Entry, recognise
 from deblurgan.sources.trees import open_tree
-from deblurgan.sources.web import download
+from deblurgan.sources.web import address_for_people, download
 
 
 def locate(settings: IngestGopro) -> Path:
@@ -41,16 +41,17 @@ def locate(settings: IngestGopro) -> Path:
         if not path.exists():
             raise UserError(f"ingest_gopro.source = {source!r} is neither 'bundled' nor a folder, a zip or an address")
         return path
+    shown = address_for_people(source)
     try:
         address = urlsplit(source)
     except ValueError:
-        raise UserError(f"ingest_gopro.source = {source!r} is no https://... address of a zip") from None
+        raise UserError(f"ingest_gopro.source = {shown} is no https://... address of a zip") from None
     name = Path(address.path).name
     expected = settings.sha256 or gopro.PUBLISHED.get(name)
     if address.scheme not in ("https", "http") or not address.hostname or not name:
-        raise UserError(f"ingest_gopro.source = {source!r} is no https://... address of a zip")
+        raise UserError(f"ingest_gopro.source = {shown} is no https://... address of a zip")
     if address.scheme == "http" and not expected:
-        raise UserError(f"{source} is not encrypted: give the archive's ingest_gopro.sha256, or an https:// address")
+        raise UserError(f"{shown} is not encrypted: give the archive's ingest_gopro.sha256, or an https:// address")
     key = hashlib.sha256(f"{source} {expected}".encode()).hexdigest()[:8]
     target = cache_directory() / "archives" / f"{key}-{name}"
     download(source, target, sha256=expected)
