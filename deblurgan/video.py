@@ -264,7 +264,7 @@ class CopiedSound:
         packet.stream = self.stream
         try:
             self.made.mux(packet)
-        except ValueError:  # invalid data, as FFmpeg says it: AAC of some clips is taken apart to be written
+        except (ValueError, av.error.PatchWelcomeError):  # AAC of some clips is taken apart: what is in it is invalid
             self.clip.damaged = True
 
     def end(self) -> None:
