@@ -84,11 +84,12 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
         pictures = Pictures(clip, made, Look.of(first), restore, bar)
         tracks = {clip.pictures.index: pictures}
         for number, sound in enumerate(clip.sounds, 1):
-            if sound.codec_context is None:
-                left_out.append(f"sound track {number} is left out: FFmpeg does not know its kind")
-            else:
-                copied = sound.codec_context.codec.canonical_name in COPIED
+            codec = sound.codec_context
+            if codec and codec.rate and codec.channels:
+                copied = codec.codec.canonical_name in COPIED
                 tracks[sound.index] = (CopiedSound if copied else EncodedSound)(clip, made, sound)
+            else:
+                left_out.append(f"sound track {number} is left out: FFmpeg cannot read it")
         for packet in clip.packets():
             if packet.stream.index in tracks:
                 tracks[packet.stream.index].take(packet)
@@ -256,13 +257,14 @@ class CopiedSound:
 
     def take(self, packet: av.Packet) -> None:
         """Add a packet."""
-        moment = (packet.pts if packet.dts is None else packet.dts) - self._start
+        known = packet.pts if packet.dts is None else packet.dts
+        moment = (self._next or 0) if known is None else known - self._start
         packet.pts = packet.dts = moment if self._next is None else max(moment, self._next)
         self._next = packet.dts + 1
         packet.stream = self.stream
         try:
             self.made.mux(packet)
-        except av.error.InvalidDataError:  # AAC of some clips is taken apart to be written
+        except (ValueError, av.error.PatchWelcomeError):  # AAC of some clips is taken apart: what is in it is invalid
             self.clip.damaged = True
 
     def end(self) -> None:
@@ -285,7 +287,11 @@ class EncodedSound:
         for frame in self.clip.frames(self.source, packet):
             if frame.pts is not None:
                 frame.pts -= round(self.clip.start / frame.time_base)
-            self.made.mux(self.stream.encode(frame))
+            try:
+                packets = self.stream.encode(frame)
+            except ValueError:  # suddenly of another rate
+                packets, self.clip.damaged = [], True
+            self.made.mux(packets)
 
     def end(self) -> None:
         """Add what decoder and encoder have held back."""

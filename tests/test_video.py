@@ -509,15 +509,21 @@ def test_sound_that_players_miss_in_an_mp4_is_encoded_and_stays_in_time(tmp_path
     assert begins[1] == pytest.approx(begins[0], abs=5e-3)
 
 
-def test_sound_of_a_kind_that_nobody_knows_is_left_out_and_said(tmp_path, capsys):
-    """As the spatial sound of iPhones."""
-    film(tmp_path / "in.mp4", steps(8), sounds=[("aac", sine(0.8), "eng"), ("flac", sine(0.8), "eng")])
-    content = (tmp_path / "in.mp4").read_bytes()
-    place = content.index(b"fLaC")
-    (tmp_path / "in.mp4").write_bytes(content[:place] + b"zzzz" + content[place + 4 :])
-    main([str(tmp_path / "in.mp4"), "--video", "--algorithm", "unsharp", "--output", str(tmp_path / "out")])
+@pytest.mark.parametrize("kind", ["unknown", "no channels"])
+def test_sound_that_cannot_be_read_is_left_out_and_said(tmp_path, capsys, kind):
+    """Spatial sound of iPhones is of an unknown kind."""
+    source = tmp_path / ("in.mov" if kind == "unknown" else "in.mkv")
+    film(source, steps(8), sounds=[("aac", sine(0.8), "eng"), ("pcm_s16le", sine(0.8), "eng")])
+    content = source.read_bytes()
+    if kind == "unknown":
+        content = content.replace(b"sowt", b"zzzz", 1)
+    else:  # Matroska's element of the number of channels, of the second track
+        place = content.index(b"\x9f\x81\x01", content.index(b"\x9f\x81\x01") + 1)
+        content = content[:place] + b"\x9f\x81\x00" + content[place + 3 :]
+    source.write_bytes(content)
+    main([str(source), "--video", "--algorithm", "unsharp", "--output", str(tmp_path / "out")])
     said = capsys.readouterr()
-    assert f"{tmp_path}/in.mp4: sound track 2 is left out: FFmpeg does not know its kind" in said.err
+    assert f"{source}: sound track 2 is left out: FFmpeg cannot read it" in said.err
     assert "1 of 1 deblurred" in said.out
     with av.open(str(tmp_path / "out/in.mp4")) as clip:
         assert len(clip.streams.audio) == 1
