@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compile TensorFlow anew: 8 s
 
 # columns of `dvc exp show`: what is no parameter (they have a dot, but for the seed) and none of these figures
-DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|[a-z_]+\.[a-z_0-9.]+$$)|^(kept_by|rejected_by|doubtful|datasets|baselines|stretched|unpaired)|\.py$$
+DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|[a-z_]+\.[a-z_0-9.]+$$)|^(kept_by|rejected_by|doubtful|datasets|baselines|stretched|unpaired)|.*\.py$$
 
 .PHONY: help install repro experiments test lint format deps requirements
 
