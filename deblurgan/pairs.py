@@ -148,7 +148,7 @@ def with_validation(split: Split, places: Iterable[Place]) -> Split:
         by_hash = sorted(scenes["train"], key=_position)
         if split.val_fraction and not scenes["val"] and not scenes["train"] & set(split.val_scenes):
             count = sum(_position(scene) < split.val_fraction for scene in by_hash)
-            chosen += by_hash[: min(max(count, 1), len(by_hash) - 1)]
+            chosen += sorted(by_hash[: max(0, min(max(count, 1), len(by_hash) - 1))])
     return split.model_copy(update={"val_scenes": (*split.val_scenes, *chosen)}) if chosen else split
 
 

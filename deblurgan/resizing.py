@@ -19,6 +19,8 @@ REDUCING_GAP = 2.5
 above 47 dB against the filter alone, an error of one grey level."""
 SMALLEST = 16
 """Pixels; SSIM needs 11, the generator mirrors up to 16."""
+PLACE = 5
+"""Parts at the end of a path that say where an image of a pair belongs: split, data set, scene, kind, name."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,6 @@ class Job:
 
     images: tuple[tuple[Path, Path], ...]
     settings: Resize
-    root: Path
-    """What the places of images are named relative to."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def resize_files(job: Job) -> Resized:
                 with Image.open(source) as image:
                     done[content] = list(_resize_file(image, source, target, job.settings))
                     if done[content] and target.parent.name == "sharp":
-                        found.sharp.append(sharp_image(target.relative_to(job.root).as_posix(), image))
+                        found.sharp.append(sharp_image("/".join(target.parts[-PLACE:]), image))
         if not done[content]:
             found.left_out.append(source)
     return found

@@ -56,7 +56,7 @@ def jobs(out: Path, p: params.Params) -> Iterator[Job]:
         if folder == Path("unpaired") and settings.mode == "tile":
             settings = settings.model_copy(update={"mode": "none"})
         rows = [(source.resolve(), out.resolve() / name) for source, name in group]
-        yield from (Job(tuple(rows[i : i + BATCH]), settings, out.resolve()) for i in range(0, len(rows), BATCH))
+        yield from (Job(tuple(rows[i : i + BATCH]), settings) for i in range(0, len(rows), BATCH))
 
 
 def main() -> None:
