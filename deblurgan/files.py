@@ -1,6 +1,7 @@
 """Publishing files and directories whole or not at all; links and checksums."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -132,6 +133,17 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a full disk say for which file there was no room: writing to an open file does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
 
 
 def sha256_of(path: Path | str) -> str:

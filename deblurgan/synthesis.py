@@ -14,7 +14,7 @@ from deblurgan.blur.trajectory import Blur, random_blur
 from deblurgan.errors import UserError
 from deblurgan.files import link_or_copy
 from deblurgan.images import read_rgb, write_png
-from deblurgan.pairs import GOPRO_SCENE, Place, files_below, place_of, seed_for
+from deblurgan.pairs import GOPRO_SCENE, Place, files_below, place_of, seed_for, with_validation
 from deblurgan.params import Split, Synthesize
 
 BATCH = 4
@@ -117,6 +117,7 @@ def frames_jobs(clean: Path, out: Path, settings: Synthesize, split: Split) -> t
         place = place_of(PurePosixPath(path.relative_to(clean)))
         if place and place.kind == "frames":
             scenes[place].append(path)
+    split = with_validation(split, scenes)
     jobs, left_out = [], []
     for place, paths in scenes.items():
         named = GOPRO_SCENE.fullmatch(place.scene)

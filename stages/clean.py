@@ -16,6 +16,7 @@ from deblurgan import params
 from deblurgan.cleaning.folder import Kept, Label, Refused, check_manifest, clean_folder
 from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory, write_json
+from deblurgan.pairs import scene_of
 
 SOURCE = Path("data/source")
 OUT = Path("data/clean")
@@ -30,10 +31,13 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
         table.writerows(asdict(row) for row in rows)
 
 
+def across_scenes(labels: list[Label]) -> list[Label]:
+    """Those of images that look like one of another scene."""
+    return [n for n in labels if n.near_duplicate_of and scene_of(n.path) != scene_of(n.near_duplicate_of)]
+
+
 def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
     """Count everything, for metrics/clean.json."""
-    splits = {label.path: label.split for label in labels}
-    near = [label for label in labels if label.near_duplicate_of]
     return {
         "found": len(kept) + len(refused),
         "kept": len(kept),
@@ -42,8 +46,8 @@ def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dic
         "kept_by_split": dict(sorted(Counter(label.split for label in labels).items())),
         "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
         "doubtful": dict(sorted(Counter(label.doubt for label in labels if label.doubt).items())),
-        "near_duplicates_kept": len(near),
-        "near_duplicates_across_splits": sum(splits[n.near_duplicate_of] != n.split for n in near),
+        "near_duplicates_kept": sum(label.near_duplicate_of != "" for label in labels),
+        "near_duplicates_across_scenes": len(across_scenes(labels)),
     }
 
 
@@ -62,6 +66,12 @@ def clean() -> None:
         for label in labels:
             if label.doubt:
                 print(f"doubtful {label.path}: {label.doubt} (blurriness {label.blurriness})")
+        if leaking := across_scenes(labels):
+            print(
+                f"warning: {len(leaking)} sharp images look like one of another scene: {leaking[0].path} like "
+                f"{leaking[0].near_duplicate_of}, for one (all: near_duplicate_of in {OUT / 'labels.csv'}). If they "
+                "are frames of one clip, put them into one folder; resize and evaluate name those of different splits"
+            )
         write_table(out / "manifest.csv", Kept, kept)
         write_table(out / "rejected.csv", Refused, refused)
         write_table(out / "labels.csv", Label, labels)

@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from deblurgan import params
+from deblurgan import leaks, params
+from deblurgan.cleaning import shared
 from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory
-from deblurgan.pairs import files_below, find_pairs, place_of
+from deblurgan.pairs import files_below, find_pairs, place_of, with_validation
 from deblurgan.resizing import SMALLEST, Job, resize_files
 from deblurgan.scale import each
 
@@ -25,6 +26,10 @@ def plan(split: params.Split) -> Iterator[tuple[Path, Path]]:
     """Pair every image with its place in data/resized."""
     pairs = find_pairs(CLEAN / "pairs")
     places = [place for pair in pairs if (place := place_of(PurePosixPath(pair.blur.relative_to(CLEAN))))]
+    given, split = split, with_validation(split, places)
+    if split != given:
+        chosen = ", ".join(split.val_scenes[len(given.val_scenes) :])
+        print(f"resize: no scenes to validate with are named, so split.val_fraction takes {chosen} from training")
     scenes = sorted({place.scene for place in places if place.part == "train"})
     if unknown := sorted(set(split.val_scenes) - set(scenes)):
         raise UserError(
@@ -59,9 +64,16 @@ def main() -> None:
     p = params.load()
     with new_directory(OUT) as out:
         todo = list(jobs(out, p))
-        for left_out in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
-            for path in left_out:
+        sharp: list[shared.Sharp] = []
+        for done in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
+            sharp += done.sharp
+            for path in done.left_out:
                 tqdm.write(f"left out {os.path.relpath(path)}: its shorter side becomes less than {SMALLEST} pixels")
+        shared.refuse_shared(sharp)
+        found = shared.leaks(sharp, p.clean.near_duplicate)
+        leaks.write_leaks(out / "test", found)
+    for line in leaks.in_words(found):
+        print(f"resize: {line}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Bringing pairs from wherever they are into the pipeline's layout."""
 
 import hashlib
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -82,7 +83,7 @@ def ingest(
     Raises
     ------
     UserError
-        The source holds nothing usable, or is not what its name says.
+        The source holds nothing usable, is not what its name says, or needs more room than there is.
     """
     with open_tree(path) as tree:
         try:
@@ -90,6 +91,12 @@ def ingest(
             gopro.check_name(settings.dataset, entries)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+        needed, free = tree.room([entry.name for entry in entries], out), shutil.disk_usage(out).free
+        if needed > free:
+            raise UserError(
+                f"{path} needs {needed / 1e9:.1f} GB below {out.resolve().parent}, whose disk has {free / 1e9:.1f} GB "
+                "left: free some, or clone this repository to a larger disk"
+            )
         for entry in watched(entries):
             tree.put(entry.name, out / settings.dataset / entry.target)
     return [f"{path}: {name} belongs to no pair, left out" for name in unexpected] + oddities(out)
