@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from deblurgan import params
-from deblurgan.cleaning.folder import Kept, Label, Refused, check_manifest, clean_folder
+from deblurgan.cleaning.folder import FOLDERS, Kept, Label, Refused, check_manifest, clean_folder
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory, write_json
+from deblurgan.files import new_directory, require, write_json
 
 SOURCE = Path("data/source")
 OUT = Path("data/clean")
@@ -50,6 +50,7 @@ def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dic
 def clean() -> None:
     """Run the stage."""
     p = params.load()
+    require(*(SOURCE / folder for folder in FOLDERS))
     with new_directory(OUT) as out:
         kept, refused, labels = clean_folder(SOURCE, out, p.clean, p.split)
         for row in refused:

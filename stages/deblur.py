@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory
+from deblurgan.files import new_directory, require
 from deblurgan.images import read_rgb, write_png
 from deblurgan.pairs import files_below
 from deblurgan.photos import Photo, read_photo, side_by_side, write_photo, written_name
@@ -29,6 +29,7 @@ ALGORITHMS = ("deblurgan", "wiener", "richardson-lucy", "unsharp")
 
 def stage() -> None:
     """Deblur all photos that have no sharp partner."""
+    require(PHOTOS, MODEL)
     from stages import engine  # isort: skip  before anything that imports Keras
 
     from deblurgan.archive import load_generator

@@ -19,7 +19,7 @@ from deblurgan.classical import ALGORITHMS, guessed_kernel
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation import STRETCHED, Score, averages, by_scene, compared, in_words, report, score, spread
 from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel
-from deblurgan.files import new_directory, new_file, write_json
+from deblurgan.files import new_directory, new_file, require, write_json
 from deblurgan.images import read_rgb, to_float, to_uint8
 from deblurgan.inference import deblur
 from deblurgan.losses import content
@@ -140,6 +140,7 @@ def write_tables(scores: list[Score]) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(DATA / "test", DATA / "unpaired", MODEL)
     pairs = {name_of(pair.blur): pair for pair in find_pairs(DATA / "test")}
     if not pairs:
         raise UserError(f"no pair in {DATA / 'test'}: see split.test_fraction in params.yaml, and metrics/clean.json")

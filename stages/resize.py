@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from deblurgan import params
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory
+from deblurgan.files import new_directory, require
 from deblurgan.pairs import files_below, find_pairs, place_of
 from deblurgan.resizing import SMALLEST, Job, resize_files
 from deblurgan.scale import each
@@ -17,6 +17,7 @@ from deblurgan.scale import each
 CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
 OUT = Path("data/resized")
+PARTS = ("train", "val", "test", "unpaired")
 BATCH = 8
 """Images in a job; equal ones among them are resized once."""
 
@@ -57,7 +58,10 @@ def jobs(out: Path, p: params.Params) -> Iterator[Job]:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(CLEAN, SYNTHETIC)
     with new_directory(OUT) as out:
+        for part in PARTS:  # empty ones, too: stages depend on them one by one
+            (out / part).mkdir()
         todo = list(jobs(out, p))
         for left_out in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
             for path in left_out:

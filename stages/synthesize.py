@@ -7,7 +7,7 @@ from pathlib import Path
 from deblurgan import params
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.errors import reported
-from deblurgan.files import new_directory
+from deblurgan.files import new_directory, require
 from deblurgan.images import write_png
 from deblurgan.scale import each
 from deblurgan.synthesis import Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
@@ -28,6 +28,7 @@ def draw_kernels(photos: list[PhotoJob]) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(CLEAN)
     with new_directory(OUT) as out:
         photos = photo_jobs(CLEAN, out, p.synthesize, p.split, p.seed)
         videos, left_out = frames_jobs(CLEAN, out, p.synthesize, p.split)

@@ -25,7 +25,7 @@ from deblurgan.callbacks import Curves, Progress, Samples
 from deblurgan.checkpoints import Checkpoint, fingerprint, last_checkpoint, scratch
 from deblurgan.datasets import CropSequence, centre_crops, load_pairs
 from deblurgan.errors import UserError, reported
-from deblurgan.files import home_expanded, write_json
+from deblurgan.files import home_expanded, require, write_json
 from deblurgan.pairs import files_below
 from deblurgan.training import build
 from stages.revisions import find_model
@@ -109,6 +109,7 @@ def train(p: params.Params, share: engine.Share) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(DATA / "train", DATA / "val")
     t = p.train
     if t.deterministic and t.jit and engine.BACKEND == "tensorflow":
         raise UserError("train.jit has no effect on TensorFlow with train.deterministic: set one of them to false")

@@ -500,6 +500,7 @@ def test_verifying_names_each_file_that_is_not_as_recorded(workspace, capsys):
 
 def test_an_empty_source_is_one_line_and_publishes_nothing(workspace):
     (workspace / "data/source/unsplash/sharp").mkdir(parents=True)
+    (workspace / "data/source/pairs").mkdir()
     with pytest.raises(UserError, match=r"no usable image in data/source: 0 rejected; check fetch_unsplash\.source"):
         stages.clean.main()
     assert not (workspace / "data/clean").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Repo, edit_params
+from conftest import PARAMS, ROOT, Repo, edit_params
 
 from deblurgan import preset
 from deblurgan.archive import load_generator
@@ -98,7 +98,7 @@ def test_queued_pair_of_experiments(repo: Repo):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_are_valid(path: Path):
-    both = preset.merged(read_yaml(ROOT / "params.yaml"), read_yaml(path))
+    both = preset.merged(read_yaml(PARAMS), read_yaml(path))
     assert check(both, path.name).train.lambda_content > 0
     assert path.read_text().startswith("# ")  # what the list of presets shows
 
@@ -116,7 +116,7 @@ def test_a_preset_runs_as_an_experiment(repo: Repo):
 
 def test_values_reach_dvc_as_they_are(tmp_path, monkeypatch):
     (tmp_path / "presets").mkdir()
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
     changes = "train:\n  learning_rate: 1e-05\n  vgg_weights: a b.h5\nsynthesize:\n  length: [1, 2]\n"
     (tmp_path / "presets/some.yaml").write_text(changes)
     monkeypatch.chdir(tmp_path)
@@ -127,7 +127,7 @@ def test_values_reach_dvc_as_they_are(tmp_path, monkeypatch):
 
 def test_a_preset_that_is_wrong_says_so(tmp_path, monkeypatch):
     (tmp_path / "presets").mkdir()
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
     (tmp_path / "presets/bad.yaml").write_text("train:\n  stepz: 3\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"params\.yaml with presets.bad\.yaml: train\.stepz is unknown .*steps"):

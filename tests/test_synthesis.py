@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stages.clean
+import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
@@ -136,6 +137,7 @@ def test_a_video_becomes_pairs(workspace, capsys):
     edit_params(workspace, {"fetch_unsplash": {"source": "none"}})
     edit_params(workspace, {"split": {"val_scenes": [], "test_fraction": 0.0, "val_fraction": 0.0}})
     edit_params(workspace, {"synthesize": {"frames_per_pair": 5}, "resize": {"mode": "none"}})
+    stages.fetch_unsplash.main()
     stages.ingest_gopro.main()
     stages.clean.main()
     stages.synthesize.main()
@@ -173,6 +175,7 @@ REAL = REAL_DATA / "GOPRO_240fps"
 def test_real_high_speed_frames_become_pairs(workspace):
     edit_params(workspace, {"ingest_gopro": {"source": str(REAL)}, "fetch_unsplash": {"source": "none"}})
     edit_params(workspace, {"ingest_gopro": {"dataset": "gopro_240fps"}})
+    stages.fetch_unsplash.main()
     stages.ingest_gopro.main()
     stages.clean.main()
     assert json.loads(Path("metrics/clean.json").read_text())["rejected"] == 0
