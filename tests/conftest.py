@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 from deblurgan.params import Generator
 
 NOT_OURS = (
-    "AWS_", "COLUMNS", "CUBLAS_", "DEBLURGAN_", "DVC_", "FORCE_COLOR", "GIT_", "HF_", "JAX_", "KAGGLE", "KERAS_", "LANG",
-    "LC_", "NVIDIA_TF32_OVERRIDE", "PYTHONWARNINGS", "TF_", "UNSPLASH_", "XDG_", "XLA_",
+    "AWS_", "COLUMNS", "CUBLAS_", "DEBLURGAN_", "DVC_", "FORCE_COLOR", "GIT_", "HF_", "JAX_", "KAGGLE", "KERAS_",
+    "LANG", "LC_", "NVIDIA_TF32_OVERRIDE", "PYTHONWARNINGS", "TF_", "UNSPLASH_", "XDG_", "XLA_",
 )  # fmt: skip
 """Beginnings of environment variables that would change what a test sees, or a stage computes."""
 OURS = ("DEBLURGAN_TEST_", "HF_HUB_OFFLINE", "TF_FORCE_GPU_ALLOW_GROWTH")

@@ -64,7 +64,7 @@ def test_round_trip_through_four_buckets(finished: Repo, s3, server, tmp_path):
     held = {name: stored(s3, bucket) for name, bucket in BUCKETS.items()}
     lock = YAML(typ="safe").load(repo.root / "dvc.lock")
     sums = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
-    for path, remote in ROUTES.items():
+    for path in ROUTES:
         same = {ROUTES[other] for other in ROUTES if sums[other] == sums[path]}  # two that are empty, for instance
         assert {name for name in held if sums[path] in held[name]} == same, path
     assert not set(sums.values()) - {sums[path] for path in ROUTES} & set.union(*held.values())

@@ -2,11 +2,12 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, edit_params
+from conftest import REAL_DATA, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
+from deblurgan import synthesis
 from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import blur_image
@@ -75,6 +77,70 @@ def test_each_photo_has_its_own_seed(workspace):
     assert sorted(row["path"].split("/", 1)[1] for row in rows) == [n for n in sorted(together) if "/blur/" in n]
     assert all(30 <= float(row["length"]) <= 60 and int(row["extent"]) % 2 for row in rows)
     assert read_rgb("metrics/synthesize/kernels.png").max() == 255
+
+
+@pytest.fixture
+def blurred(monkeypatch) -> list[str]:
+    """How often pairs were really made: by blurring a photo, by averaging frames."""
+    calls = []
+    for name in ("blur_image", "average_frames"):
+        work = getattr(synthesis, name)
+        monkeypatch.setattr(synthesis, name, lambda *a, _n=name, _w=work, **k: calls.append(_n) or _w(*a, **k))
+    return calls
+
+
+def anew(blurred: list[str], keep: bool = True) -> tuple[dict[str, bytes], list[str]]:
+    """What the stage makes, and which work it did for that; `keep`: with what an earlier run made."""
+    blurred.clear()
+    if not keep:
+        shutil.rmtree(OUT)
+    stages.synthesize.main()
+    return contents(OUT), sorted(blurred)
+
+
+def test_what_an_earlier_run_made_is_not_made_again(workspace, blurred, capsys):
+    """A photo, a filmed pair or a clip more costs no more than what is made of it; nothing else changes."""
+    edit_params(workspace, {"synthesize": {"pairs_per_photo": 2, "frames_per_pair": 3}})
+    lay_photos(workspace, "a", "b")
+    lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(6))
+    first, work = anew(blurred)
+    assert work == 2 * ["average_frames"] + 4 * ["blur_image"]
+    lay_video(workspace / "data/clean/pairs/gopro/train/GOPR0001/blur", range(1))
+    lay_video(workspace / "data/clean/pairs/gopro/train/GOPR0001/sharp", range(1))
+    assert anew(blurred) == (first, [])
+    assert "synthesize: 0 pairs made, 6 kept as an earlier run made them" in capsys.readouterr().out
+    lay_photos(workspace, "c")
+    lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(6, 9))
+    more, work = anew(blurred)
+    assert work == ["average_frames", "blur_image", "blur_image"]
+    assert anew(blurred, keep=False)[0] == more
+    edit_params(workspace, {"split": {"test_fraction": 0.9}})
+    moved, work = anew(blurred)
+    assert work == []
+    assert set(moved) != set(more)
+    assert anew(blurred, keep=False)[0] == moved
+
+
+def test_what_is_not_the_same_is_made_again(workspace, blurred):
+    """Other settings, another photo of the same name, a file that somebody has changed, notes that are damaged."""
+    lay_photos(workspace, "a")
+    first, _ = anew(blurred)
+    edit_params(workspace, {"synthesize": {"noise": 2}})
+    assert anew(blurred)[1] == ["blur_image"]
+    edit_params(workspace, {"synthesize": {"noise": 1}})
+    assert anew(blurred) == (first, ["blur_image"])
+    photo = workspace / "data/clean/unsplash/sharp/a.png"
+    same = photo.read_bytes()
+    write_png(photo, 255 - read_rgb(photo))
+    assert anew(blurred)[1] == ["blur_image"]
+    photo.write_bytes(same)
+    assert anew(blurred) == (first, ["blur_image"])
+    (made_one,) = OUT.rglob("blur/0000.png")
+    made_one.write_bytes(same)
+    assert anew(blurred) == (first, ["blur_image"])
+    for notes in (workspace / "cache/synthesized").iterdir():
+        notes.write_text("{")
+    assert anew(blurred) == (first, ["blur_image"])
 
 
 def test_a_seed_is_of_the_pair():
