@@ -212,9 +212,7 @@ def _dask(address: str) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
         def nobody() -> str:
             with contextlib.suppress(OSError):  # a scheduler that is gone ends the work by itself
                 if not client.nthreads():
-                    return (
-                        f"the Dask scheduler at {place} has no workers left: waiting; start some: `dask worker {place}`"
-                    )
+                    return f"no workers left at the Dask scheduler {place}: waiting; `dask worker {place}` starts some"
             return ""
 
         with client.get_executor(pure=False, retries=2) as executor:

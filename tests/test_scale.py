@@ -116,17 +116,14 @@ def test_a_cluster_without_workers_left_says_that_it_waits(monkeypatch, tmp_path
         squares = each(slow_square, range(40), label="test", unit="item")
         assert next(squares) == 0
         place = str(tmp_path / "scheduler.json")
-        (worker,) = [
-            p
-            for p in psutil.Process().children(recursive=True)
-            if {"distributed.cli.dask_worker", place} <= {*p.cmdline()}
-        ]
+        words = {"distributed.cli.dask_worker", place}
+        (worker,) = [p for p in psutil.Process().children(recursive=True) if words <= set(p.cmdline())]
         worker.kill()
         rest = []
         waiter = threading.Thread(target=lambda: rest.extend(squares))
         waiter.start()
         said = ""
-        while "no workers left: waiting; start some" not in said:
+        while "no workers left at the Dask scheduler" not in said:
             said += capsys.readouterr().err
             time.sleep(0.05)
         command = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", place, "--no-dashboard"]
