@@ -32,18 +32,14 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
 
 def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
     """Count everything, for metrics/clean.json."""
-    splits = {label.path: label.split for label in labels}
-    near = [label for label in labels if label.near_duplicate_of]
     return {
         "found": len(kept) + len(refused),
         "kept": len(kept),
         "rejected": len(refused),
         "kept_by_dataset": dict(sorted(Counter(label.dataset for label in labels).items())),
-        "kept_by_split": dict(sorted(Counter(label.split for label in labels).items())),
         "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
         "doubtful": dict(sorted(Counter(label.doubt for label in labels if label.doubt).items())),
-        "near_duplicates_kept": len(near),
-        "near_duplicates_across_splits": sum(splits[n.near_duplicate_of] != n.split for n in near),
+        "near_duplicates_kept": sum(bool(label.near_duplicate_of) for label in labels),
     }
 
 
@@ -52,7 +48,7 @@ def clean() -> None:
     p = params.load()
     require(*(SOURCE / folder for folder in FOLDERS))
     with new_directory(OUT) as out:
-        kept, refused, labels = clean_folder(SOURCE, out, p.clean, p.split)
+        kept, refused, labels = clean_folder(SOURCE, out, p.clean)
         for row in refused:
             print(f"rejected {SOURCE / row.path}: {row.reason}{f' of {row.of}' if row.of else ''}")
         if not kept:

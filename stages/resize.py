@@ -1,6 +1,8 @@
 """Resize pairs and unpaired photos, and arrange them by split: data/resized."""
 
+import csv
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path, PurePosixPath
@@ -9,7 +11,7 @@ from tqdm import tqdm
 
 from deblurgan import params
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory, require
+from deblurgan.files import new_directory, require, write_json
 from deblurgan.pairs import files_below, find_pairs, place_of
 from deblurgan.resizing import SMALLEST, Job, resize_files
 from deblurgan.scale import each
@@ -17,6 +19,9 @@ from deblurgan.scale import each
 CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
 OUT = Path("data/resized")
+METRICS = Path("metrics/resize.json")
+SHOWN = 20
+"""Warnings that are printed."""
 PARTS = ("train", "val", "test", "unpaired")
 BATCH = 8
 """Images in a job; equal ones among them are resized once."""
@@ -55,6 +60,19 @@ def jobs(out: Path, p: params.Params) -> Iterator[Job]:
         yield from (Job(tuple(rows[i : i + BATCH]), settings) for i in range(0, len(rows), BATCH))
 
 
+def leaks(split: params.Split) -> Iterator[str]:
+    """Name the images that look like one of another split, see labels.csv: what trains must not test."""
+    table = CLEAN / "labels.csv"
+    if not table.is_file():
+        return
+    with open(table, newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            paths = [PurePosixPath(row[key]) for key in ("path", "near_duplicate_of") if row[key]]
+            found = [(path, place.split(split)) for path in paths if (place := place_of(path))]
+            if len({part for _, part in found}) > 1:
+                yield " looks like ".join(f"{path} ({part})" for path, part in found)
+
+
 def main() -> None:
     """Run the stage."""
     p = params.load()
@@ -63,9 +81,14 @@ def main() -> None:
         for part in PARTS:  # empty ones, too: stages depend on them one by one
             (out / part).mkdir()
         todo = list(jobs(out, p))
+        counts = Counter(target.relative_to(out.resolve()).parts[0] for job in todo for _, target in job.images)
         for left_out in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
             for path in left_out:
                 tqdm.write(f"left out {os.path.relpath(path)}: its shorter side becomes less than {SMALLEST} pixels")
+    found = list(leaks(p.split))
+    for line in found[:SHOWN]:
+        print(f"resize: warning: {line}")
+    write_json(METRICS, {"images": dict(sorted(counts.items())), "near_duplicates_across_splits": len(found)})
 
 
 if __name__ == "__main__":

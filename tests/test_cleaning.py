@@ -21,7 +21,7 @@ from deblurgan.cleaning.folder import clean_folder
 from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, preview
 from deblurgan.errors import UserError
-from deblurgan.params import Clean, Split
+from deblurgan.params import Clean
 
 LIMITS = {"min_side": 32, "max_pixels": 10_000}
 
@@ -283,7 +283,6 @@ ODD = {
     "pairs/gopro/train/S/frames/6.png": png("6"),
 }
 SETTINGS = Clean(**LIMITS, near_duplicate=8, denoise="none", equalize=False, posterize=None)
-SPLIT = Split(val_fraction=0, test_fraction=0, val_scenes=[])
 
 
 def cleaned(tmp_path, files: dict[str, bytes], settings=SETTINGS):
@@ -292,7 +291,7 @@ def cleaned(tmp_path, files: dict[str, bytes], settings=SETTINGS):
         shutil.rmtree(tmp_path / folder, ignore_errors=True)
         (tmp_path / folder).mkdir()
     lay(tmp_path / "source", {**files, "left over/from before.png": png("old")})
-    kept, refused, labels = clean_folder(tmp_path / "source", tmp_path / "clean", settings, SPLIT)
+    kept, refused, labels = clean_folder(tmp_path / "source", tmp_path / "clean", settings)
     found = [row.source for row in kept] + [row.path for row in refused]
     assert sorted(found) == sorted(name for name in files if not name.endswith("photos.csv"))
     written = {p.relative_to(tmp_path / "clean").as_posix(): p for p in (tmp_path / "clean").rglob("*") if p.is_file()}
@@ -388,7 +387,7 @@ def test_in_pairs_likeness_is_named_and_only_equal_pairs_are_refused(tmp_path):
     }
     assert len(kept) == 6
     shown = stages.clean.counts([], [], list(labels.values()))
-    assert (shown["near_duplicates_kept"], shown["near_duplicates_across_splits"]) == (3, 3)
+    assert shown["near_duplicates_kept"] == 3
 
 
 def test_labels_say_what_an_image_is_and_what_speaks_against_it(tmp_path):
@@ -411,7 +410,7 @@ def test_labels_say_what_an_image_is_and_what_speaks_against_it(tmp_path):
         "pairs/mine/train/A/blur/2.png": "no blurrier than its sharp partner",
     }
     label = labels["pairs/mine/train/A/blur/1.png"]
-    assert (label.dataset, label.split, label.scene, label.kind) == ("mine", "train", "A", "blur")
+    assert (label.dataset, label.scene, label.kind) == ("mine", "A", "blur")
     assert label.blurriness > labels["pairs/mine/train/A/sharp/1.png"].blurriness
 
 
@@ -471,7 +470,7 @@ def test_the_stage_reports_and_counts(workspace, capsys):
     counts = json.loads((workspace / "metrics/clean.json").read_text())
     assert counts["found"] == counts["kept"] + counts["rejected"] == len(ODD) - 1
     assert counts["rejected"] == len(rejected) == sum(counts["rejected_by_reason"].values()) == 9
-    assert counts["kept"] == sum(counts["kept_by_dataset"].values()) == sum(counts["kept_by_split"].values()) == 5
+    assert counts["kept"] == sum(counts["kept_by_dataset"].values()) == 5
     assert "rejected data/source/unsplash/sharp/broken.jpg: not an image" in capsys.readouterr().out
 
 

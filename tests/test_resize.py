@@ -1,5 +1,7 @@
 """Resizing: geometry, quality, and the stage's arrangement by split."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,28 @@ def test_both_halves_get_the_same_geometry(workspace, mode):
         with Image.open(scene / "blur" / name) as written:
             assert (written.mode, written.format) == ("RGB", "PNG")
     assert [path.name for path in (OUT / "unpaired").iterdir()] == ["alone.png"]  # never cut
+
+
+def test_what_leaks_into_another_split_is_named_and_counted(workspace, capsys):
+    """clean does not know the splits; it names images of other scenes that look alike."""
+    shutil.rmtree(workspace / "data")
+    (workspace / "data/synthetic").mkdir(parents=True)
+    edit_params(workspace, {"split": {"val_scenes": ["A"]}})
+    rows = ["path,near_duplicate_of"]
+    for scene, like in (("train/A", "train/B"), ("train/B", "train/C"), ("train/C", ""), ("test/T", "train/A")):
+        name = f"pairs/g/{scene}/sharp/1.png"
+        for path in (name, name.replace("sharp", "blur")):
+            write_png(workspace / "data/clean" / path, np.zeros((20, 20, 3), np.uint8))
+        rows.append(f"{name},{like and f'pairs/g/{like}/sharp/1.png'}")
+    (workspace / "data/clean/labels.csv").write_text("\n".join(rows) + "\n")
+    stages.resize.main()
+    said = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert said == [
+        "resize: warning: pairs/g/train/A/sharp/1.png (val) looks like pairs/g/train/B/sharp/1.png (train)",
+        "resize: warning: pairs/g/test/T/sharp/1.png (test) looks like pairs/g/train/A/sharp/1.png (val)",
+    ]
+    counts = json.loads((workspace / "metrics/resize.json").read_text())
+    assert counts == {"images": {"test": 2, "train": 4, "val": 2}, "near_duplicates_across_splits": 2}
 
 
 def test_equal_images_are_resized_once(workspace):
