@@ -2,13 +2,19 @@
 
 import contextlib
 import errno
+import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk that is full, or of a user's share of it."""
+
+PARENT = os.getppid()
+"""The process that started this one; noted at the start, since importing the networks takes seconds."""
 
 
 class UserError(Exception):
@@ -19,8 +25,11 @@ class UserError(Exception):
 def reported(stage: str) -> Iterator[None]:
     """Turn what a user can cause into one line on standard error and exit code 1.
 
-    Programming errors keep their traceback.
+    Programming errors keep their traceback. A stage that DVC runs ends when DVC is gone, even by force: what it went on
+    to write could meet the results of a later run.
     """
+    if os.environ.get("DVC_STAGE") and PARENT != 1:
+        threading.Thread(target=_follow_parent, args=(stage,), daemon=True).start()
     try:
         yield
     except UserError as error:
@@ -50,3 +59,12 @@ def keep_interrupts_short() -> None:
             usual(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _follow_parent(stage: str) -> None:
+    """End when the process that started this one is gone."""
+    while os.getppid() == PARENT:
+        time.sleep(0.5)
+    with contextlib.suppress(OSError):
+        os.write(2, f"{stage}: DVC is gone; no half result was published, run it again\n".encode())
+    os._exit(1)

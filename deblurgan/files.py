@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deblurgan.errors import UserError
+
 CACHE = "DEBLURGAN_CACHE"
 """Environment variable: another cache directory than ~/.cache/deblurgan."""
 NAME_MAX = 255
@@ -75,28 +77,60 @@ def shortened(name: str, length: int) -> str:
 def new_directory(path: Path | str) -> Iterator[Path]:
     """An empty directory that takes the place of `path` when the body ends without an error.
 
-    Whatever killed runs left under temporary names is thrown away first.
+    Whatever killed runs left under temporary names is thrown away first. A lock beside `path` keeps others from making
+    it meanwhile; it is gone afterwards.
+
+    Raises
+    ------
+    UserError
+        Another process is making it, or somebody has deleted the new directory before it was complete.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.partial"):
-        shutil.rmtree(left, ignore_errors=True)
-    # a new name each time: a worker of a killed run may still be writing under the old one
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    partial.mkdir()
-    try:
+    lock = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, wait=False))
+        except BlockingIOError:
+            raise UserError(f"{path} is being made by {_holder(lock)}: wait for it, or end it") from None
+        stack.callback(lock.unlink, missing_ok=True)
+        for left in path.parent.glob(f".{path.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        # a new name each time: a worker of a killed run may still be writing under the old one
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        partial.mkdir()
+        stack.callback(shutil.rmtree, partial, ignore_errors=True)
+        made = os.open(partial, os.O_RDONLY)  # while it is open, no other directory can have its inode
+        stack.callback(os.close, made)
         yield partial
         os.sync()
+        if not _is_open(made, partial):
+            raise UserError(f"{partial} was deleted while it was being filled: {path} is as it was; run it again")
         if path.exists():
             shutil.rmtree(path)
         os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _holder(lock: Path) -> str:
+    """Who has a lock, as far as the file says."""
+    with contextlib.suppress(FileNotFoundError):
+        if number := lock.read_text():
+            return f"process {number}"
+    return "another process"
+
+
+def _is_open(descriptor: int, path: Path) -> bool:
+    """Whether a path still leads to the very file or directory that is open."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold this file's lock for the body, which no other process or thread then holds.
+
+    The file holds the process id of the last one that had the lock; who has it may delete the file.
 
     Raises
     ------
@@ -104,14 +138,50 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         Another one holds it, and `wait` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+    while True:
+        with open(path, "a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_open(stream.fileno(), path):  # not deleted by the one that had it
+                stream.truncate(0)
+                stream.write(str(os.getpid()))
+                stream.flush()
+                yield
+                return
+
+
+def require(*paths: Path) -> None:
+    """Stop where an input of a stage is missing: what would come out of it is no result.
+
+    Raises
+    ------
+    UserError
+        The first one that is not there.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is missing: make it with `dvc repro`, or fetch it with `dvc pull`")
 
 
 def cache_directory() -> Path:
-    """Where downloads, and trainings that are under way, are kept from run to run."""
-    return home_expanded(os.environ.get(CACHE) or "~/.cache/deblurgan").resolve()
+    """Where downloads, and trainings that are under way, are kept from run to run; it exists.
+
+    Raises
+    ------
+    UserError
+        It cannot be made or written to.
+    """
+    named = os.environ.get(CACHE) or "~/.cache/deblurgan"
+    path = home_expanded(named)
+    reason = "no home directory is known" if path.parts[:1] == ("~",) else ""
+    try:
+        if not reason:
+            path.mkdir(parents=True, exist_ok=True)
+            reason = "" if os.access(path, os.W_OK) else "no permission to write"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f"the cache {path} cannot be used ({reason}): set {CACHE} to a directory that can be written")
+    return path.resolve()
 
 
 def home_expanded(path: Path | str) -> Path:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,8 @@ AHEAD = 4
 PATIENCE = 3
 """Times in a row that workers may die without one result between."""
 
+PATIENCE_FOR_RESULTS = 10
+"""Seconds without a result after which to see whether there are workers at all."""
 PATIENCE_FOR_DASK = 20
 """Seconds to wait for the scheduler, and for a first worker."""
 
@@ -92,7 +95,7 @@ def each(
 
 def _in_order(work: Callable[[Any], Result], items: Sequence[Item], prepare: Callable[[Item], Any]) -> Iterator[Result]:
     """Results in order, with a bounded number of items under way."""
-    with _executor(len(items)) as (executor, workers):
+    with _executor(len(items)) as (executor, workers, nobody):
         waiting: deque[Future[Result]] = deque()
         todo = map(prepare, items)
         with contextlib.suppress(StopIteration):
@@ -102,26 +105,40 @@ def _in_order(work: Callable[[Any], Result], items: Sequence[Item], prepare: Cal
             for _ in range(AHEAD * workers - 1):
                 waiting.append(executor.submit(work, next(todo)))
         while waiting:
-            yield waiting.popleft().result()
+            yield _awaited(waiting.popleft(), nobody)
             with contextlib.suppress(StopIteration):
                 waiting.append(executor.submit(work, next(todo)))
 
 
+def _awaited(future: Future[Result], nobody: Callable[[], str]) -> Result:
+    """The result, however long it takes; while nobody is there to work on it, this is said."""
+    said = ""
+    while True:
+        try:
+            return future.result(PATIENCE_FOR_RESULTS)
+        except TimeoutError:
+            if future.done():
+                return future.result()  # or the work's own error
+            if (now := nobody()) != said:
+                tqdm.write(now or "there are workers again", file=sys.stderr)
+                said = now
+
+
 @contextlib.contextmanager
-def _executor(items: int) -> Iterator[tuple[Executor, int]]:
-    """What the environment asks for, and how many workers it has."""
+def _executor(items: int) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
+    """What the environment asks for, how many workers it has, and what says that none is left."""
     if address := os.environ.get(CLUSTER):
         with _dask(address) as cluster:
             yield cluster
         return
     workers = min(_workers(), items)
     if workers == 1:
-        yield _Here(), 1
+        yield _Here(), 1, str
         return
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, initializer=_follow_parent)
     try:
-        yield executor, workers
+        yield executor, workers, str
     except BaseException:
         for process in multiprocessing.active_children():  # what they still do is thrown away
             process.kill()
@@ -175,7 +192,7 @@ class _Here(Executor):
 
 
 @contextlib.contextmanager
-def _dask(address: str) -> Iterator[tuple[Executor, int]]:
+def _dask(address: str) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
     """A Dask cluster whose machines see this directory under the same path and can import this package."""
     place = address.removeprefix("dask://")
     if not re.fullmatch(r"dask://[\w.-]+:\d{1,5}", address):
@@ -196,8 +213,15 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
                 f"the Dask scheduler at {place} has no workers: start some with `dask worker {place}`"
             ) from None
         workers = sum(client.nthreads().values())
+
+        def nobody() -> str:
+            with contextlib.suppress(OSError):  # a scheduler that is gone ends the work by itself
+                if not client.nthreads():
+                    return f"no workers left at the Dask scheduler {place}: waiting; `dask worker {place}` starts some"
+            return ""
+
         with client.get_executor(pure=False, retries=2) as executor:
-            yield executor, workers
+            yield executor, workers, nobody
     except KilledWorker:
         raise UserError(f"workers of the Dask cluster at {place} keep dying: do they have enough memory?") from None
     except CancelledError:

@@ -1,5 +1,11 @@
-"""Making pairs: sharp photos with random motion blur, and averaged frames of high-speed video."""
+"""Making pairs: sharp photos with random motion blur, and averaged frames of high-speed video.
 
+What an earlier run made of the same images is not made again: blurring thousands of photos takes hours.
+"""
+
+import hashlib
+import importlib.metadata
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,15 +14,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from deblurgan import images
+from deblurgan.blur import camera, convolution, trajectory
 from deblurgan.blur.camera import average_frames
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.trajectory import Blur, random_blur
 from deblurgan.errors import UserError
-from deblurgan.files import link_or_copy
+from deblurgan.files import cache_directory, link_or_copy, sha256_of, write_json
 from deblurgan.images import read_rgb, write_png
 from deblurgan.pairs import GOPRO_SCENE, Place, files_below, place_of, seed_for, with_validation
 from deblurgan.params import Split, Synthesize
 
+PARTS = ("train", "val", "test")
 BATCH = 4
 """Pairs of a photo in a job: it is decoded once for them."""
 
@@ -36,9 +45,77 @@ class Made:
     frames: int = 0
 
 
+Known = dict[str, dict[str, str]]
+"""Checksum of what a blurred image was made of, to its name, to its own checksum."""
+
+
+class Earlier:
+    """What earlier runs made with the same settings, seed and code, in the folder that the stage is about to replace.
+
+    It is taken from there only where its checksum is the one that was noted when it was made, whoever has changed the
+    folder meanwhile. The notes lie in the cache directory: no output depends on them.
+
+    Parameters
+    ----------
+    folder
+        Of the earlier run's pairs; it need not be there.
+    settings, seed
+        The pipeline's.
+    """
+
+    def __init__(self, folder: Path, settings: Synthesize, seed: int) -> None:
+        self.folder = folder.resolve()
+        code = [
+            sha256_of(file) for file in (__file__, *(m.__file__ for m in (camera, convolution, trajectory, images)))
+        ]
+        versions = [importlib.metadata.version(name) for name in ("numpy", "scipy", "pillow")]
+        drawn = settings.model_dump(exclude={"pairs_per_photo", "frames_per_pair"})
+        recipe = hashlib.sha256(json.dumps([drawn, seed, code, versions], sort_keys=True).encode())
+        self._notes = cache_directory() / "synthesized" / f"{recipe.hexdigest()[:16]}.json"
+        self._scenes: dict[str, Known] = {}
+        if self._notes.is_file():
+            try:
+                self._scenes = json.loads(self._notes.read_text(encoding="utf-8"))
+            except ValueError:
+                print(f"{self._notes} is damaged: all pairs are made anew")
+
+    def of(self, scene: str) -> Known:
+        """What is known of a photo or scene, `<data set>/<scene>`."""
+        return self._scenes.get(scene, {})
+
+    def note(self, scene: str, known: Known) -> None:
+        """Add what was made now."""
+        for content, sums in known.items():
+            self._scenes.setdefault(scene, {}).setdefault(content, {}).update(sums)
+
+    def write(self) -> None:
+        """Keep the notes for later runs."""
+        write_json(self._notes, self._scenes)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job has made: rows of pairs.csv, what to note, and how many of the pairs an earlier run had made."""
+
+    rows: list[Made]
+    scene: str
+    known: Known
+    kept: int
+
+
+def take_earlier(folder: Path, scene: str, target: Path, checksum: str | None) -> bool:
+    """Make `target` the blurred image that an earlier run made, in whatever split, if it has that checksum."""
+    for part in PARTS if checksum else ():
+        found = folder / part / scene / "blur" / target.name
+        if found.is_file() and sha256_of(found) == checksum:
+            link_or_copy(found, target)
+            return True
+    return False
+
+
 @dataclass(frozen=True)
 class PhotoJob:
-    """Some of a photo's pairs."""
+    """Some of a photo's pairs; `folder` and `known`: see `Earlier`."""
 
     photo: Path
     numbers: range
@@ -46,16 +123,20 @@ class PhotoJob:
     name: str
     settings: Synthesize
     seed: int
+    folder: Path
+    known: Known
 
 
 @dataclass(frozen=True)
 class FramesJob:
-    """One pair from consecutive frames."""
+    """One pair from consecutive frames; `folder` and `known`: see `Earlier`."""
 
     frames: tuple[Path, ...]
     scene: Path
     name: str
     in_light: bool
+    folder: Path
+    known: Known
 
 
 def blur_of(photo: str, number: int, settings: Synthesize, seed: int) -> tuple[Blur, np.random.Generator]:
@@ -77,7 +158,9 @@ def blur_of(photo: str, number: int, settings: Synthesize, seed: int) -> tuple[B
     return random_blur(rng, length=settings.length, shake=settings.shake, exposure=settings.exposure), rng
 
 
-def photo_jobs(clean: Path, out: Path, settings: Synthesize, split: Split, seed: int) -> list[PhotoJob]:
+def photo_jobs(
+    clean: Path, out: Path, settings: Synthesize, split: Split, seed: int, earlier: Earlier
+) -> list[PhotoJob]:
     """List the pairs to make below `out` of the sharp photos without a partner below `clean`."""
     jobs = []
     numbers = range(settings.pairs_per_photo)
@@ -85,26 +168,37 @@ def photo_jobs(clean: Path, out: Path, settings: Synthesize, split: Split, seed:
         place = Place("unsplash", "unsplit", path.stem, "sharp")
         name = f"{place.split(split)}/unsplash/{path.stem}"
         scene = out.resolve() / name
+        known = earlier.of(f"unsplash/{path.stem}")
         for i in range(0, len(numbers), BATCH):
-            jobs.append(PhotoJob(path.resolve(), numbers[i : i + BATCH], scene, name, settings, seed))
+            some = numbers[i : i + BATCH]
+            jobs.append(PhotoJob(path.resolve(), some, scene, name, settings, seed, earlier.folder, known))
     return jobs
 
 
-def blur_photo(job: PhotoJob) -> list[Made]:
+def blur_photo(job: PhotoJob) -> Done:
     """Make the pairs of a job."""
-    sharp = read_rgb(job.photo)
-    made = []
+    content, scene = sha256_of(job.photo), job.name.partition("/")[2]
+    before = job.known.get(content, {})
+    sharp, rows, sums, kept = None, [], {}, 0
     for i in job.numbers:
         blur, rng = blur_of(job.photo.stem, i, job.settings, job.seed)
-        blurred = blur_image(sharp, blur.kernel, linear=job.settings.in_light)
-        write_png(job.scene / "blur" / f"{i:04d}.png", add_noise(blurred, rng, job.settings.noise))
+        target = job.scene / "blur" / f"{i:04d}.png"
+        if take_earlier(job.folder, scene, target, before.get(target.name)):
+            kept += 1
+        else:
+            sharp = read_rgb(job.photo) if sharp is None else sharp
+            blurred = blur_image(sharp, blur.kernel, linear=job.settings.in_light)
+            write_png(target, add_noise(blurred, rng, job.settings.noise))
+        sums[target.name] = sha256_of(target)
         link_or_copy(job.photo, job.scene / "sharp" / f"{i:04d}.png")  # clean images are PNGs already
         drawn = (round(blur.length, 2), blur.shake, blur.exposure, len(blur.kernel))
-        made.append(Made(f"{job.name}/blur/{i:04d}.png", *drawn))
-    return made
+        rows.append(Made(f"{job.name}/blur/{i:04d}.png", *drawn))
+    return Done(rows, scene, {content: sums}, kept)
 
 
-def frames_jobs(clean: Path, out: Path, settings: Synthesize, split: Split) -> tuple[list[FramesJob], list[str]]:
+def frames_jobs(
+    clean: Path, out: Path, settings: Synthesize, split: Split, earlier: Earlier
+) -> tuple[list[FramesJob], list[str]]:
     """Cut the frames of each scene into runs of consecutive ones that are averaged.
 
     Returns
@@ -124,7 +218,9 @@ def frames_jobs(clean: Path, out: Path, settings: Synthesize, split: Split) -> t
         count = int(named[1]) if named and int(named[1]) % 2 else settings.frames_per_pair
         name = f"{place.split(split)}/{place.dataset}/{place.scene}"
         runs = list(consecutive(paths, count))
-        jobs += [FramesJob(run, out.resolve() / name, name, settings.in_light) for run in runs]
+        known = earlier.of(f"{place.dataset}/{place.scene}")
+        made = out.resolve() / name
+        jobs += [FramesJob(run, made, name, settings.in_light, earlier.folder, known) for run in runs]
         if rest := len(paths) - count * len(runs):
             left_out.append(f"{place.scene}: {rest} of {len(paths)} frames left over by runs of {count} in a row")
     return jobs, left_out
@@ -152,16 +248,21 @@ def consecutive(paths: list[Path], count: int) -> Iterator[tuple[Path, ...]]:
             run = []
 
 
-def average_run(job: FramesJob) -> list[Made]:
+def average_run(job: FramesJob) -> Done:
     """Make the pair of consecutive frames; it is named as the middle one."""
-    middle = job.frames[len(job.frames) // 2]
-    try:
-        blur = average_frames((read_rgb(frame) for frame in job.frames), linear=job.in_light)
-    except ValueError as error:
-        raise UserError(f"{middle.parent}: {error}") from None
-    write_png(job.scene / "blur" / middle.name, blur)
+    middle, scene = job.frames[len(job.frames) // 2], job.name.partition("/")[2]
+    target = job.scene / "blur" / middle.name
+    content = hashlib.sha256("".join(sha256_of(frame) for frame in job.frames).encode()).hexdigest()
+    kept = take_earlier(job.folder, scene, target, job.known.get(content, {}).get(target.name))
+    if not kept:
+        try:
+            blur = average_frames((read_rgb(frame) for frame in job.frames), linear=job.in_light)
+        except ValueError as error:
+            raise UserError(f"{middle.parent}: {error}") from None
+        write_png(target, blur)
     link_or_copy(middle, job.scene / "sharp" / middle.name)
-    return [Made(f"{job.name}/blur/{middle.name}", frames=len(job.frames))]
+    row = Made(f"{job.name}/blur/{middle.name}", frames=len(job.frames))
+    return Done([row], scene, {content: {target.name: sha256_of(target)}}, int(kept))
 
 
 def count_pairs(job: PhotoJob | FramesJob) -> int:
@@ -169,6 +270,6 @@ def count_pairs(job: PhotoJob | FramesJob) -> int:
     return len(job.numbers) if isinstance(job, PhotoJob) else 1
 
 
-def make_pairs(job: PhotoJob | FramesJob) -> list[Made]:
+def make_pairs(job: PhotoJob | FramesJob) -> Done:
     """Do either job."""
     return blur_photo(job) if isinstance(job, PhotoJob) else average_run(job)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from deblurgan import params
-from deblurgan.cleaning.folder import Kept, Label, Refused, check_manifest, clean_folder
+from deblurgan.cleaning.folder import FOLDERS, Kept, Label, Refused, check_manifest, clean_folder
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory, write_json
+from deblurgan.files import new_directory, require, write_json
 from deblurgan.pairs import scene_of
 
 SOURCE = Path("data/source")
@@ -43,7 +43,6 @@ def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dic
         "kept": len(kept),
         "rejected": len(refused),
         "kept_by_dataset": dict(sorted(Counter(label.dataset for label in labels).items())),
-        "kept_by_split": dict(sorted(Counter(label.split for label in labels).items())),
         "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
         "doubtful": dict(sorted(Counter(label.doubt for label in labels if label.doubt).items())),
         "near_duplicates_kept": sum(label.near_duplicate_of != "" for label in labels),
@@ -54,8 +53,9 @@ def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dic
 def clean() -> None:
     """Run the stage."""
     p = params.load()
+    require(*(SOURCE / folder for folder in FOLDERS))
     with new_directory(OUT) as out:
-        kept, refused, labels = clean_folder(SOURCE, out, p.clean, p.split)
+        kept, refused, labels = clean_folder(SOURCE, out, p.clean)
         for row in refused:
             print(f"rejected {SOURCE / row.path}: {row.reason}{f' of {row.of}' if row.of else ''}")
         if not kept:

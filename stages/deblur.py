@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory, remove_partials
+from deblurgan.files import new_directory, remove_partials, require
 from deblurgan.images import read_rgb, write_png
 from deblurgan.jobs import Job, comparison_of, find_jobs, refuse
 from deblurgan.pairs import files_below
@@ -34,6 +34,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 def stage() -> None:
     """Deblur all photos that have no sharp partner."""
+    require(PHOTOS, MODEL)
     from stages import engine  # isort: skip  before anything that imports Keras
 
     from deblurgan.archive import load_generator

@@ -27,7 +27,7 @@ from deblurgan.evaluation import (
     squashed,
 )
 from deblurgan.figures import error_map, panel, save_gains
-from deblurgan.files import home_expanded, new_directory, new_file, sha256_of, write_json
+from deblurgan.files import home_expanded, new_directory, new_file, require, sha256_of, write_json
 from deblurgan.images import read_rgb, to_float, write_png
 from deblurgan.pairs import Pair, files_below, find_pairs
 from deblurgan.synthesis import blur_of
@@ -169,6 +169,7 @@ def write_tables(scores: list[Score]) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(DATA / "test", DATA / "unpaired", MODEL)
     pairs = {name_of(pair.blur): pair for pair in find_pairs(DATA / "test")}
     if not pairs:
         raise UserError(f"no pair in {DATA / 'test'}: see split.test_fraction in params.yaml, and metrics/clean.json")

@@ -1,6 +1,7 @@
 """Resize pairs and unpaired photos, and arrange them by split: data/resized."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from deblurgan import leaks, params
 from deblurgan.cleaning import shared
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory
+from deblurgan.files import new_directory, require, write_json
 from deblurgan.pairs import files_below, find_pairs, place_of, with_validation
 from deblurgan.resizing import SMALLEST, Job, resize_files
 from deblurgan.scale import each
@@ -18,6 +19,8 @@ from deblurgan.scale import each
 CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
 OUT = Path("data/resized")
+METRICS = Path("metrics/resize.json")
+PARTS = ("train", "val", "test", "unpaired")
 BATCH = 8
 """Images in a job; equal ones among them are resized once."""
 
@@ -62,8 +65,12 @@ def jobs(out: Path, p: params.Params) -> Iterator[Job]:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(CLEAN, SYNTHETIC)
     with new_directory(OUT) as out:
+        for part in PARTS:  # empty ones, too: stages depend on them one by one
+            (out / part).mkdir()
         todo = list(jobs(out, p))
+        counts = Counter(target.relative_to(out.resolve()).parts[0] for job in todo for _, target in job.images)
         sharp: list[shared.Sharp] = []
         for done in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
             sharp += done.sharp
@@ -74,6 +81,7 @@ def main() -> None:
         leaks.write_leaks(out / "test", found)
     for line in leaks.in_words(found):
         print(f"resize: {line}")
+    write_json(METRICS, {"images": dict(sorted(counts.items())), "near_duplicates_across_splits": len(found)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Make pairs in data/synthetic: sharp photos with random motion blur, and averaged frames of high-speed video."""
+"""Make pairs in data/synthetic: sharp photos with random motion blur, and averaged frames of high-speed video.
+
+DVC leaves the pairs of an earlier run there (`persist`): those that would become the same are taken over.
+"""
 
 import csv
 from dataclasses import asdict, fields
@@ -7,10 +10,10 @@ from pathlib import Path
 from deblurgan import params
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.errors import reported
-from deblurgan.files import new_directory
+from deblurgan.files import new_directory, require
 from deblurgan.images import write_png
 from deblurgan.scale import each
-from deblurgan.synthesis import Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
+from deblurgan.synthesis import Earlier, Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
 
 CLEAN = Path("data/clean")
 OUT = Path("data/synthetic")
@@ -28,16 +31,23 @@ def draw_kernels(photos: list[PhotoJob]) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(CLEAN)
     with new_directory(OUT) as out:
-        photos = photo_jobs(CLEAN, out, p.synthesize, p.split, p.seed)
-        videos, left_out = frames_jobs(CLEAN, out, p.synthesize, p.split)
+        earlier = Earlier(OUT, p.synthesize, p.seed)
+        photos = photo_jobs(CLEAN, out, p.synthesize, p.split, p.seed, earlier)
+        videos, left_out = frames_jobs(CLEAN, out, p.synthesize, p.split, earlier)
+        made = kept = 0
         for line in left_out:
             print(f"synthesize: {line}")
         with open(out / "pairs.csv", "w", newline="", encoding="utf-8") as stream:
             table = csv.DictWriter(stream, [field.name for field in fields(Made)], lineterminator="\n")
             table.writeheader()
-            for rows in each(make_pairs, [*photos, *videos], label="synthesize", unit="pair", size=count_pairs):
-                table.writerows(asdict(row) for row in rows)
+            for done in each(make_pairs, [*photos, *videos], label="synthesize", unit="pair", size=count_pairs):
+                table.writerows(asdict(row) for row in done.rows)
+                earlier.note(done.scene, done.known)
+                made, kept = made + len(done.rows) - done.kept, kept + done.kept
+    earlier.write()
+    print(f"synthesize: {made} pairs made, {kept} kept as an earlier run made them")
     draw_kernels(photos)
 
 

@@ -27,7 +27,7 @@ from deblurgan.checkpoints import Checkpoint, fingerprint, last_checkpoint, mean
 from deblurgan.crops import CropSequence, centre_crops
 from deblurgan.datasets import Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.errors import UserError, reported
-from deblurgan.files import home_expanded, sha256_of, write_json
+from deblurgan.files import home_expanded, require, sha256_of, write_json
 from deblurgan.memory import free_memory
 from deblurgan.training import DeblurGAN, build
 from stages.revisions import find_model
@@ -155,6 +155,7 @@ def train(p: params.Params, share: engine.Share) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.load()
+    require(DATA / "train", DATA / "val")
     t = p.train
     if t.deterministic and t.jit and engine.BACKEND == "tensorflow":
         raise UserError("train.jit has no effect on TensorFlow with train.deterministic: set one of them to false")

@@ -29,7 +29,7 @@ CLIP = 0.5
 
 
 def params(precision: str, dropout: float) -> Params:
-    p = load(ROOT / "params.yaml")
+    p = load(ROOT / "tests/params.yaml")
     networks = {"filters": 4, "norm": "instance"}
     changes = {
         "generator": {**networks, "blocks": 1, "dropout": dropout, "identity_start": False},

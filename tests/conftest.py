@@ -1,10 +1,12 @@
 """Shared pieces: copies of this repository, small parameters, and DVC run as a user runs it."""
 
+import atexit
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -13,13 +15,37 @@ from ruamel.yaml import YAML
 
 from deblurgan.params import Generator
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+NOT_OURS = (
+    "AWS_", "COLUMNS", "CUBLAS_", "DEBLURGAN_", "DVC_", "FORCE_COLOR", "GIT_", "HF_", "JAX_", "KAGGLE", "KERAS_",
+    "LANG", "LC_", "NVIDIA_TF32_OVERRIDE", "PYTHONWARNINGS", "TF_", "UNSPLASH_", "XDG_", "XLA_",
+)  # fmt: skip
+"""Beginnings of environment variables that would change what a test sees, or a stage computes."""
+OURS = ("DEBLURGAN_TEST_", "HF_HUB_OFFLINE", "TF_FORCE_GPU_ALLOW_GROWTH")
+"""Those among them that only say what the machine has."""
+
+
+def strangers(environment: dict[str, str]) -> list[str]:
+    """The variables of an environment that no test may depend on."""
+    return [name for name in environment if name.startswith(NOT_OURS) and not name.startswith(OURS)]
+
+
+HOME = "DEBLURGAN_TEST_HOME"
+"""Environment variable: an empty home directory for all processes of a run of the tests."""
+for name in strangers(dict(os.environ)):
+    del os.environ[name]
+if HOME not in os.environ:  # in the first process; the others inherit it
+    os.environ[HOME] = tempfile.mkdtemp(prefix="home-of-tests-")
+    atexit.register(shutil.rmtree, os.environ[HOME], ignore_errors=True)
+os.environ.update({"HOME": os.environ[HOME], "LC_ALL": "C.UTF-8", "SHELL": "/bin/sh"})
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["DEBLURGAN_WORKERS"] = "1"  # images of these tests are smaller than the start of a process
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a slow machine is no failure
 hypothesis.settings.load_profile("unhurried")
-os.environ.setdefault("DEBLURGAN_WORKERS", "1")  # images of these tests are smaller than the start of a process
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # where all servers of these tests are
 
 ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "tests/params.yaml"
+"""The tests' own parameters, of the default's size: those of params.yaml are the user's."""
 REAL_DATA = Path(os.environ.get("DEBLURGAN_TEST_DATA", ROOT.parent / "shared/data"))
 """Where real files may lie that only add cases: GOPRO_Large, VGG19."""
 SMALL = Generator(
@@ -57,10 +83,6 @@ def contents(folder: Path | str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-NOT_OURS = ("AWS_", "GIT_", "DVC_", "KERAS_", "UNSPLASH_", "KAGGLE", "HF_", "DEBLURGAN_CACHE", "DEBLURGAN_EXECUTOR")
-"""Beginnings of environment variables that would change what a test sees."""
-
-
 def listens_to_interrupts() -> None:
     """For a new process: hear Ctrl-C, also where the tests run in the background of a shell, which mutes it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -71,10 +93,9 @@ class Repo:
 
     def __init__(self, root: Path, home: Path) -> None:
         self.root = root
-        base = {k: v for k, v in os.environ.items() if not k.startswith(NOT_OURS)}
         name = {f"GIT_{role}_{key}": "test@example" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.env = {**base, **name, "PATH": path, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
+        self.env = {**os.environ, **name, "PATH": path, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
 
     def run(self, *command: str, ok: bool = True, env: dict | None = None) -> str:
         """Run a command there; its whole output. `ok`: whether it must succeed, or must fail."""
@@ -104,15 +125,39 @@ class Repo:
         return twin
 
 
+def git(*arguments: str) -> bytes:
+    """What git says about this repository; the test is skipped where there is none, as in an unpacked archive."""
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"git {' '.join(arguments)}: {done.stderr.decode().strip()}")
+    return done.stdout
+
+
+def committed(name: str) -> str:
+    """A file as it was committed: that of the working tree may hold what a user's own run has made of it."""
+    return git("show", f"HEAD:./{name}").decode()
+
+
+REMOTES = ("source", "resized", "deblurred", "models")
+CONFIG = "[core]\n    remote = models\n    analytics = false\n    check_update = false\n" + "".join(
+    f"['remote \"{name}\"']\n    url = s3://test-{name}\n" for name in REMOTES
+)
+"""DVC's settings in copies of this repository: a user has buckets of his own."""
+THEIRS = ("params.yaml", "dvc.lock", ".dvc/config")
+"""What a user changes without a change of the code."""
+
+
 def fresh_copy(root: Path, home: Path) -> Repo:
-    """Copy what git has or would take, as a fresh clone would hold it, with the tiny parameters."""
-    listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
+    """Copy what git has, and what it would take of code, as a fresh clone would hold it, with the tiny parameters."""
+    code = ("stages", "deblurgan")
+    listed = git("ls-files", "-z") + git("ls-files", "-z", "--others", "--exclude-standard", "--", *code)
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).is_file() and name not in THEIRS:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
+    shutil.copy(PARAMS, root / "params.yaml")
     edit_params(root, TINY)
+    (root / ".dvc/config").write_text(CONFIG)
     repo = Repo(root, home)
     repo.git("init", "-q", "-b", "main")
     repo.commit("Start")
@@ -122,11 +167,10 @@ def fresh_copy(root: Path, home: Path) -> Repo:
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the tiny parameters and a cache of its own, to call a stage's `main` in."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(PARAMS, tmp_path)
     edit_params(tmp_path, TINY)
-    for name in [name for name in os.environ if name.startswith(NOT_OURS) or name.lower().endswith("_proxy")]:
-        if name.lower() != "no_proxy":
-            monkeypatch.delenv(name)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") and name.lower() != "no_proxy"]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -27,7 +27,7 @@ from deblurgan.cleaning.folder import clean_folder
 from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, preview
 from deblurgan.errors import UserError
-from deblurgan.params import Clean, Split
+from deblurgan.params import Clean
 
 LIMITS = {"min_side": 32, "max_pixels": 10_000}
 
@@ -289,7 +289,6 @@ ODD = {
     "pairs/gopro/train/S/frames/6.png": png("6"),
 }
 SETTINGS = Clean(**LIMITS, near_duplicate=8, denoise="none", equalize=False, posterize=None)
-SPLIT = Split(val_fraction=0, test_fraction=0, val_scenes=[])
 
 
 def cleaned(tmp_path, files: dict[str, bytes], settings=SETTINGS):
@@ -298,7 +297,7 @@ def cleaned(tmp_path, files: dict[str, bytes], settings=SETTINGS):
         shutil.rmtree(tmp_path / folder, ignore_errors=True)
         (tmp_path / folder).mkdir()
     lay(tmp_path / "source", {**files, "left over/from before.png": png("old")})
-    kept, refused, labels = clean_folder(tmp_path / "source", tmp_path / "clean", settings, SPLIT)
+    kept, refused, labels = clean_folder(tmp_path / "source", tmp_path / "clean", settings)
     found = [row.source for row in kept] + [row.path for row in refused]
     assert sorted(found) == sorted(name for name in files if not name.endswith("photos.csv"))
     written = {p.relative_to(tmp_path / "clean").as_posix(): p for p in (tmp_path / "clean").rglob("*") if p.is_file()}
@@ -438,7 +437,7 @@ def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read(tmp_path):
     os.truncate(tmp_path / "source/unsplash/sharp/bomb.png", 10_000 * 8 + (1 << 26) + 1)
     (tmp_path / "clean").mkdir()
     tracemalloc.start()
-    kept, refused, _ = clean_folder(tmp_path / "source", tmp_path / "clean", SETTINGS, SPLIT)
+    kept, refused, _ = clean_folder(tmp_path / "source", tmp_path / "clean", SETTINGS)
     assert tracemalloc.get_traced_memory()[1] < 1 << 26
     tracemalloc.stop()
     assert [row.path for row in kept] == ["unsplash/sharp/good.png"]
@@ -453,7 +452,7 @@ def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "save", full)
     (tmp_path / "clean").mkdir()
     with pytest.raises(OSError, match="No space left") as caught:
-        clean_folder(tmp_path / "source", tmp_path / "clean", SETTINGS, SPLIT)
+        clean_folder(tmp_path / "source", tmp_path / "clean", SETTINGS)
     assert caught.value.filename == str(tmp_path / "clean/unsplash/sharp/a.png")
 
 
@@ -492,7 +491,7 @@ def test_labels_say_what_an_image_is_and_what_speaks_against_it(tmp_path):
         "pairs/mine/train/A/blur/2.png": "no blurrier than its sharp partner",
     }
     label = labels["pairs/mine/train/A/blur/1.png"]
-    assert (label.dataset, label.split, label.scene, label.kind) == ("mine", "train", "A", "blur")
+    assert (label.dataset, label.scene, label.kind) == ("mine", "A", "blur")
     assert label.blurriness > labels["pairs/mine/train/A/sharp/1.png"].blurriness
 
 
@@ -552,7 +551,7 @@ def test_the_stage_reports_and_counts(workspace, capsys):
     counts = json.loads((workspace / "metrics/clean.json").read_text())
     assert counts["found"] == counts["kept"] + counts["rejected"] == len(ODD) - 1
     assert counts["rejected"] == len(rejected) == sum(counts["rejected_by_reason"].values()) == 9
-    assert counts["kept"] == sum(counts["kept_by_dataset"].values()) == sum(counts["kept_by_split"].values()) == 5
+    assert counts["kept"] == sum(counts["kept_by_dataset"].values()) == 5
     assert "rejected data/source/unsplash/sharp/broken.jpg: not an image" in capsys.readouterr().out
 
 
@@ -581,6 +580,7 @@ def test_verifying_names_each_file_that_is_not_as_recorded(workspace, capsys):
 
 def test_an_empty_source_is_one_line_and_publishes_nothing(workspace):
     (workspace / "data/source/unsplash/sharp").mkdir(parents=True)
+    (workspace / "data/source/pairs").mkdir()
     with pytest.raises(UserError, match=r"no usable image in data/source: 0 rejected; check fetch_unsplash\.source"):
         stages.clean.main()
     assert not (workspace / "data/clean").exists()

@@ -1,6 +1,7 @@
 """Experiments, presets and comparisons."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Repo, edit_params
+from conftest import PARAMS, ROOT, Repo, contents, edit_params
 
 from deblurgan import preset
 from deblurgan.archive import load_generator
@@ -111,7 +112,7 @@ def test_queued_pair_of_experiments(repo: Repo):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_are_valid(path: Path):
-    both = preset.merged(read_yaml(ROOT / "params.yaml"), read_yaml(path))
+    both = preset.merged(read_yaml(PARAMS), read_yaml(path))
     assert check(both, path.name).train.lambda_content > 0
     assert path.read_text().startswith("# ")  # what the list of presets shows
 
@@ -129,21 +130,81 @@ def test_a_preset_runs_as_an_experiment(repo: Repo):
 
 def test_values_reach_dvc_as_they_are(tmp_path, monkeypatch):
     (tmp_path / "presets").mkdir()
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
     changes = "train:\n  learning_rate: 1e-05\n  vgg_weights: a b.h5\nsynthesize:\n  length: [1, 2]\n"
     (tmp_path / "presets/some.yaml").write_text(changes)
     monkeypatch.chdir(tmp_path)
-    assert preset.options("some") == [
+    assert preset.options("some", []) == [
         "-S", "train.learning_rate=1e-05", "-S", 'train.vgg_weights="a b.h5"', "-S", "synthesize.length=[1, 2]"
     ]  # fmt: skip
 
 
 def test_a_preset_that_is_wrong_says_so(tmp_path, monkeypatch):
     (tmp_path / "presets").mkdir()
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
     (tmp_path / "presets/bad.yaml").write_text("train:\n  stepz: 3\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"params\.yaml with presets.bad\.yaml: train\.stepz is unknown .*steps"):
-        preset.options("bad")
+        preset.options("bad", [])
     with pytest.raises(UserError, match=r"no preset 'none'.* there are bad"):
-        preset.options("none")
+        preset.options("none", [])
+
+
+@pytest.fixture
+def paper(workspace, monkeypatch) -> list:
+    """A place with a preset that needs what is not there; the commands that DVC would be given."""
+    (workspace / "presets").mkdir()
+    changes = "ingest_gopro: {source: GOPRO_Large}\ntrain: {lambda_content: 100, vgg_weights: vgg.h5}\n"
+    (workspace / "presets/paper.yaml").write_text(changes)
+    commands = []
+    monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or 0)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("there", "further", "said"),
+    [
+        ([], [], "ingest_gopro.source = 'GOPRO_Large' is neither 'bundled' nor a folder"),
+        (["GOPRO_Large"], [], "train.vgg_weights = 'vgg.h5': no such file or folder"),
+        (["GOPRO_Large"], ["-S", "train.vgg_weights=other.h5"], "train.vgg_weights = 'other.h5': no such file"),
+        (["GOPRO_Large", "vgg.h5"], ["-S", "fetch_unsplash.source=api"], "needs a key in the environment variable"),
+        (["GOPRO_Large", "vgg.h5"], ["-S", "train.stepz=1"], "params.yaml with presets/paper.yaml and -S: train.stepz"),
+    ],
+)
+def test_a_preset_that_cannot_run_changes_nothing(paper, workspace, there, further, said):
+    for name in there:
+        (workspace / name).mkdir()
+    before = contents(workspace)
+    with pytest.raises(UserError, match=re.escape(said)):
+        preset.main(["paper", *further])
+    assert contents(workspace) == before
+    assert not paper
+
+
+@pytest.mark.parametrize(
+    ("there", "further"),
+    [
+        (["GOPRO_Large", "vgg.h5"], []),
+        (["elsewhere"], ["--set-param=ingest_gopro.source=elsewhere", "-S", "train.lambda_content=0", "--queue"]),
+        ([], ["--queue", "-S", "ingest_gopro.source=one,other"]),  # the stages see to sweeps
+    ],
+)
+def test_a_preset_is_checked_with_what_is_set_on_the_way(paper, workspace, there, further):
+    for name in there:
+        (workspace / name).mkdir()
+    with pytest.raises(SystemExit):
+        preset.main(["paper", *further])
+    assert paper[0][-len(further) :] == further or not further
+
+
+@pytest.mark.parametrize(("code", "changed"), [(0, True), (1, True), (1, False)])
+def test_a_preset_that_fails_says_how_to_go_back(paper, monkeypatch, capsys, code, changed):
+    def fails(command: list[str]) -> int:
+        if changed:
+            edit_params(Path(), {"train": {"steps": 8}})
+        return code
+
+    monkeypatch.setattr(subprocess, "call", fails)
+    assert preset.run([]) == code
+    assert ("git checkout params.yaml dvc.lock metrics" in capsys.readouterr().err) == bool(code and changed)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, ROOT, edit_params
+from conftest import PARAMS, REAL_DATA, ROOT, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -71,7 +71,7 @@ def settings(workspace: Path, source: str, **more) -> None:
 
 
 def test_no_bundled_photo_serves_two_splits():
-    split = load(ROOT / "params.yaml").split
+    split = load(PARAMS).split
     where: dict[str, set[str]] = {}
     for scene, photo in bundled.SCENES.items():
         part, name = scene.split("/")

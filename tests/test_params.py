@@ -3,14 +3,14 @@
 import copy
 
 import pytest
-from conftest import ROOT
+from conftest import PARAMS, committed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deblurgan.errors import UserError
 from deblurgan.params import check, load, read_yaml
 
-GOOD = read_yaml(ROOT / "params.yaml")
+GOOD = read_yaml(PARAMS)
 
 
 def changed(key: str, value) -> dict:
@@ -23,8 +23,10 @@ def changed(key: str, value) -> dict:
     return values
 
 
-def test_the_default_is_valid():
-    assert load(ROOT / "params.yaml").train.steps == GOOD["train"]["steps"]
+def test_the_default_and_the_tests_own_parameters_are_valid(tmp_path):
+    (tmp_path / "params.yaml").write_text(committed("params.yaml"))
+    assert load(tmp_path / "params.yaml").train.steps
+    assert load(PARAMS).train.steps == GOOD["train"]["steps"]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,19 @@
 import json
 import re
 
-from conftest import ROOT
+import pytest
+from conftest import ROOT, committed
 from ruamel.yaml import YAML
 
 from deblurgan.preset import flattened
 from deblurgan.sources import bundled
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def report() -> dict:
+    return json.loads(committed("metrics/evaluate/report.json"))
 
 
 def row(name: str, part: dict) -> str:
@@ -20,24 +26,23 @@ def row(name: str, part: dict) -> str:
     return f"| {name} | {part['images']} | {psnr} | {ssim} |"
 
 
-def test_scores_are_the_committed_ones():
-    report = json.loads((ROOT / "metrics/evaluate/report.json").read_text())
+def test_scores_are_the_committed_ones(report):
     before = {name: report[name] for name in ("images", "input_psnr", "input_ssim")}
     parts = {"all": report, **report["datasets"], **report["baselines"]}
     expected = [row(name, {**before, **part}) for name, part in parts.items()]
-    table = README.split("<!-- scores -->")[1].split("<!-- /scores -->")[0].strip().splitlines()
+    table = committed("README.md").split("<!-- scores -->")[1].split("<!-- /scores -->")[0].strip().splitlines()
     assert table[2:] == expected, "\n".join(expected)
 
 
-def test_the_default_run_is_above_its_input():
-    report = json.loads((ROOT / "metrics/evaluate/report.json").read_text())
+def test_the_default_run_is_above_its_input(report):
     assert report["psnr_gain"] > 0
     assert report["ssim_gain"] > 0
 
 
 def test_parameters_are_the_defaults():
-    listed = dict(re.findall(r"^\| `([\w.]+)` \| `(.+?)` \|", README.split("## Parameters")[1], flags=re.MULTILINE))
-    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    table = committed("README.md").split("## Parameters")[1]
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| `(.+?)` \|", table, flags=re.MULTILINE))
+    values = YAML(typ="safe").load(committed("params.yaml"))
     assert {key: YAML(typ="safe").load(text) for key, text in listed.items()} == dict(flattened(values))
 
 

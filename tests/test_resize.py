@@ -223,6 +223,7 @@ def test_an_image_that_looks_like_one_of_another_split_is_warned_of(bare, capsys
     stages.resize.main()
     found = [leaks.Leak("test/mine/C/sharp/1.png", "train/mine/A/sharp/1.png")]
     assert leaks.read_leaks(OUT / "test") == found
+    assert json.loads((bare / "metrics/resize.json").read_text())["near_duplicates_across_splits"] == 1
     said = (
         "warning: 1 sharp images of the test split look like images of another one, so its figures flatter: test/mine/C"
     )

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,34 @@ def test_a_killed_dask_worker_changes_nothing(monkeypatch, tmp_path, cluster):
     mark = str(tmp_path / "died")
     assert do(die_once, [(n, mark) for n in range(30)]) == [n * n for n in range(30)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["died11", "died3"]
+
+
+def test_a_cluster_without_workers_left_says_that_it_waits(monkeypatch, tmp_path, capsys):
+    """They may have been a night's spot instances; the work goes on with those that come."""
+    monkeypatch.setattr(scale, "PATIENCE_FOR_RESULTS", 0.1)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    with dask(tmp_path, env, "--no-nanny") as address:
+        monkeypatch.setenv(CLUSTER, address)
+        squares = each(slow_square, range(40), label="test", unit="item")
+        assert next(squares) == 0
+        place = str(tmp_path / "scheduler.json")
+        words = {"distributed.cli.dask_worker", place}
+        (worker,) = [p for p in psutil.Process().children(recursive=True) if words <= set(p.cmdline())]
+        worker.kill()
+        rest = []
+        waiter = threading.Thread(target=lambda: rest.extend(squares))
+        waiter.start()
+        said = ""
+        while "no workers left at the Dask scheduler" not in said:
+            said += capsys.readouterr().err
+            time.sleep(0.05)
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", place, "--no-dashboard"]
+        another = subprocess.Popen([*command, "--no-nanny"], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+        waiter.join()
+        another.kill()
+        another.wait()
+    assert rest == [n * n for n in range(1, 40)]
+    assert "there are workers again" in capsys.readouterr().err
 
 
 def test_workers_that_keep_dying_are_one_line(monkeypatch):

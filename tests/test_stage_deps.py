@@ -1,13 +1,25 @@
 """The deps of each stage name every module of this repository that its command imports, directly or not."""
 
 import ast
+import importlib
+from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import PARAMS, ROOT
 from ruamel.yaml import YAML
 from stage_deps import DVC_YAML, closure, written
 
+from deblurgan.datasets import CropSequence, Images
+from deblurgan.errors import UserError
+from deblurgan.params import Synthesize, load
+
 STAGES = YAML(typ="safe").load(DVC_YAML)["stages"]
+
+
+def data_of(stage: dict) -> list[str]:
+    """What a stage reads that is not code."""
+    return [dep for dep in stage["deps"] if not dep.endswith(".py")]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -30,8 +42,62 @@ def test_params_are_those_the_script_reads(name: str):
     assert read == {key.partition(".")[0] for key in STAGES[name].get("params", [])}
 
 
-def test_every_stage_is_described():
-    assert all(stage.get("desc") for stage in STAGES.values())
+def test_the_keys_of_a_section_are_those_that_are_read(monkeypatch):
+    """A stage that names single keys of a section reads no other one."""
+    named = [key.partition(".")[2] for key in STAGES["train"]["params"] if key.startswith("synthesize.")]
+    settings = load(PARAMS)
+    read = set()
+
+    class Watched(Synthesize):
+        def __getattribute__(self, name: str):
+            if name in Synthesize.model_fields:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    watched = Watched(**settings.synthesize.model_dump())
+    sharp = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    crops = CropSequence([Images(np.stack([sharp, sharp]), drawn=True)], settings.train, 1, watched)
+    read.clear()  # validation reads all
+    crops[0]
+    assert sorted(read) == sorted(named)
+
+
+def test_descriptions_fit_a_terminal():
+    """Of 80 columns, beside the names, as `dvc stage list` shows them."""
+    room = 80 - max(map(len, STAGES)) - 2
+    assert all(0 < len(stage["desc"]) <= room for stage in STAGES.values())
+
+
+def test_results_of_stages_are_served_from_dvcs_cache():
+    """DVC takes no run of a stage from its cache where a plain out, no metric and no plot, is kept by git instead."""
+    outs = [out for stage in STAGES.values() for out in stage.get("outs", [])]
+    assert not [out for out in outs if isinstance(out, dict) and not next(iter(out.values())).get("cache", True)]
+
+
+@pytest.fixture
+def inputs(workspace) -> None:
+    """All that stages read, but empty."""
+    paths = {Path(dep) for stage in STAGES.values() for dep in data_of(stage)}
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix else path.mkdir()
+
+
+@pytest.mark.parametrize("name", [name for name, stage in STAGES.items() if data_of(stage)])
+def test_a_missing_input_is_an_error_and_replaces_nothing(workspace, inputs, name):
+    """Each in turn, though all others are there."""
+    stage = importlib.import_module(f"stages.{name}")
+    outs = [Path(next(iter(out)) if isinstance(out, dict) else out) for out in STAGES[name]["outs"]]
+    for out in outs:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.touch() if out.suffix else (out / "an earlier result").mkdir(parents=True, exist_ok=True)
+    before = sorted(workspace.rglob("*"))
+    for dep in map(Path, data_of(STAGES[name])):
+        hidden = dep.rename(workspace / "hidden")
+        with pytest.raises(UserError, match=f"^{dep} is missing: make it with `dvc repro`, or fetch it with"):
+            stage.main(*[[]] if name == "deblur" else [])
+        hidden.rename(dep)
+        assert sorted(workspace.rglob("*")) == before
 
 
 def test_make_deps_changes_nothing_that_is_right_and_mends_what_is_not():

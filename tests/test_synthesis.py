@@ -2,18 +2,21 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, edit_params
+from conftest import REAL_DATA, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
 
 import stages.clean
+import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
+from deblurgan import synthesis
 from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import blur_image
@@ -76,6 +79,70 @@ def test_each_photo_has_its_own_seed(workspace):
     assert read_rgb("metrics/synthesize/kernels.png").max() == 255
 
 
+@pytest.fixture
+def blurred(monkeypatch) -> list[str]:
+    """How often pairs were really made: by blurring a photo, by averaging frames."""
+    calls = []
+    for name in ("blur_image", "average_frames"):
+        work = getattr(synthesis, name)
+        monkeypatch.setattr(synthesis, name, lambda *a, _n=name, _w=work, **k: calls.append(_n) or _w(*a, **k))
+    return calls
+
+
+def anew(blurred: list[str], keep: bool = True) -> tuple[dict[str, bytes], list[str]]:
+    """What the stage makes, and which work it did for that; `keep`: with what an earlier run made."""
+    blurred.clear()
+    if not keep:
+        shutil.rmtree(OUT)
+    stages.synthesize.main()
+    return contents(OUT), sorted(blurred)
+
+
+def test_what_an_earlier_run_made_is_not_made_again(workspace, blurred, capsys):
+    """A photo, a filmed pair or a clip more costs no more than what is made of it; nothing else changes."""
+    edit_params(workspace, {"synthesize": {"pairs_per_photo": 2, "frames_per_pair": 3}})
+    lay_photos(workspace, "a", "b")
+    lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(6))
+    first, work = anew(blurred)
+    assert work == 2 * ["average_frames"] + 4 * ["blur_image"]
+    lay_video(workspace / "data/clean/pairs/gopro/train/GOPR0001/blur", range(1))
+    lay_video(workspace / "data/clean/pairs/gopro/train/GOPR0001/sharp", range(1))
+    assert anew(blurred) == (first, [])
+    assert "synthesize: 0 pairs made, 6 kept as an earlier run made them" in capsys.readouterr().out
+    lay_photos(workspace, "c")
+    lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(6, 9))
+    more, work = anew(blurred)
+    assert work == ["average_frames", "blur_image", "blur_image"]
+    assert anew(blurred, keep=False)[0] == more
+    edit_params(workspace, {"split": {"test_fraction": 0.9}})
+    moved, work = anew(blurred)
+    assert work == []
+    assert set(moved) != set(more)
+    assert anew(blurred, keep=False)[0] == moved
+
+
+def test_what_is_not_the_same_is_made_again(workspace, blurred):
+    """Other settings, another photo of the same name, a file that somebody has changed, notes that are damaged."""
+    lay_photos(workspace, "a")
+    first, _ = anew(blurred)
+    edit_params(workspace, {"synthesize": {"noise": 2}})
+    assert anew(blurred)[1] == ["blur_image"]
+    edit_params(workspace, {"synthesize": {"noise": 1}})
+    assert anew(blurred) == (first, ["blur_image"])
+    photo = workspace / "data/clean/unsplash/sharp/a.png"
+    same = photo.read_bytes()
+    write_png(photo, 255 - read_rgb(photo))
+    assert anew(blurred)[1] == ["blur_image"]
+    photo.write_bytes(same)
+    assert anew(blurred) == (first, ["blur_image"])
+    (made_one,) = OUT.rglob("blur/0000.png")
+    made_one.write_bytes(same)
+    assert anew(blurred) == (first, ["blur_image"])
+    for notes in (workspace / "cache/synthesized").iterdir():
+        notes.write_text("{")
+    assert anew(blurred) == (first, ["blur_image"])
+
+
 def test_a_seed_is_of_the_pair():
     kernels = [blur_of(*args, SETTINGS, 1)[0].kernel for args in (("a", 0), ("a", 0), ("a", 1), ("b", 0))]
     np.testing.assert_array_equal(kernels[0], kernels[1])
@@ -136,6 +203,7 @@ def test_a_video_becomes_pairs(workspace, capsys):
     edit_params(workspace, {"fetch_unsplash": {"source": "none"}})
     edit_params(workspace, {"split": {"val_scenes": [], "test_fraction": 0.0, "val_fraction": 0.0}})
     edit_params(workspace, {"synthesize": {"frames_per_pair": 5}, "resize": {"mode": "none"}})
+    stages.fetch_unsplash.main()
     stages.ingest_gopro.main()
     stages.clean.main()
     stages.synthesize.main()
@@ -173,6 +241,7 @@ REAL = REAL_DATA / "GOPRO_240fps"
 def test_real_high_speed_frames_become_pairs(workspace):
     edit_params(workspace, {"ingest_gopro": {"source": str(REAL)}, "fetch_unsplash": {"source": "none"}})
     edit_params(workspace, {"ingest_gopro": {"dataset": "gopro_240fps"}})
+    stages.fetch_unsplash.main()
     stages.ingest_gopro.main()
     stages.clean.main()
     assert json.loads(Path("metrics/clean.json").read_text())["rejected"] == 0

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import PARAMS as OWN
 from conftest import ROOT, SMALL, edit_params
 from PIL import Image
 from stage_deps import closure
@@ -42,7 +43,7 @@ from stages import engine
 
 GENERATOR = SMALL.model_copy(update={"identity_start": True})
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
-PARAMS = load(ROOT / "params.yaml")
+PARAMS = load(OWN)
 DEFAULT = PARAMS.train
 
 
@@ -843,7 +844,7 @@ TWO_DEVICES = (
     ],
 )  # fmt: skip
 def test_what_devices_and_hosts_cannot_do_is_one_line(tmp_path, changes, env, start, said):
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(OWN, tmp_path / "params.yaml")
     edit_params(tmp_path, {"train": changes})
     env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow", **env}
     done = subprocess.run([sys.executable, *start], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -15,8 +15,8 @@ from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, doubt, preview
 from deblurgan.files import link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
-from deblurgan.pairs import files_below, partner, place_of, scene_of, with_validation
-from deblurgan.params import Clean, Split
+from deblurgan.pairs import files_below, partner, place_of
+from deblurgan.params import Clean
 from deblurgan.scale import each
 
 MISSING_PARTNER = "missing partner"
@@ -60,7 +60,6 @@ class Label:
 
     path: str
     dataset: str
-    split: str
     scene: str
     kind: str
     blurriness: float
@@ -89,9 +88,7 @@ class _Measured:
     blurriness: float
 
 
-def clean_folder(
-    source: Path, target: Path, settings: Clean, split: Split
-) -> tuple[list[Kept], list[Refused], list[Label]]:
+def clean_folder(source: Path, target: Path, settings: Clean) -> tuple[list[Kept], list[Refused], list[Label]]:
     """Clean all files below `source`/pairs and /unsplash into the same layout below `target`.
 
     Parameters
@@ -100,8 +97,6 @@ def clean_folder(
         Folders; `target` exists and is empty.
     settings
         What is refused, what is filtered.
-    split
-        For the labels.
 
     Returns
     -------
@@ -124,7 +119,7 @@ def clean_folder(
     reject({name: (EXACT, good[original].row.source) for name, original in _exact(good).items()})
     reject({name: (NEAR, good[original].row.source) for name, original in _near_photos(good, settings).items()})
     kept = [good[name].row for name in sorted(good)]
-    return kept, sorted(refused, key=lambda row: row.path), list(_labels(good, settings, split))
+    return kept, sorted(refused, key=lambda row: row.path), list(_labels(good, settings))
 
 
 def _jobs(source: Path, target: Path, settings: Clean) -> Iterator[_Job]:
@@ -219,26 +214,25 @@ def _near_photos(good: dict[str, _Measured], settings: Clean) -> dict[str, str]:
     return found
 
 
-def _labels(good: dict[str, _Measured], settings: Clean, split: Split) -> Iterator[Label]:
+def _labels(good: dict[str, _Measured], settings: Clean) -> Iterator[Label]:
     """Describe each clean image. In pairs, near duplicates are only named: neighbouring frames are alike.
 
-    The one that is named is of another scene if there is such a one: the two may come into different splits.
+    The one that is named is of another part of its source, or at least of another scene, if there is such a one: those
+    may come into different splits, and leak from training into the test.
     """
     places = {name: place for name in sorted(good) if (place := place_of(PurePosixPath(name)))}
-    split = with_validation(split, places.values())
-    sharp = [
-        (name, good[name].look, scene_of(name)) for name, place in places.items() if place.kind in ("sharp", "frames")
-    ]
+    sharp = [(name, good[name].look, place) for name, place in places.items() if place.kind in ("sharp", "frames")]
     paired = ((name, its) for name, its, _ in sharp if name.startswith("pairs/"))
     near = near_duplicates(paired, settings.near_duplicate, chain=True)
-    near |= across_groups(sharp, settings.near_duplicate)
+    for group in (lambda p: (p.dataset, p.part, p.scene), lambda p: (p.dataset, p.part)):
+        grouped = [(name, value, "/".join(group(place))) for name, value, place in sharp]
+        near |= across_groups(grouped, settings.near_duplicate)
     for name, place in places.items():
         image, other = good[name], partner(PurePosixPath(name))
         against = doubt(place.kind, image.blurriness, good[str(other)].blurriness if other else None)
         yield Label(
             name,
             place.dataset,
-            place.split(split),
             place.scene,
             place.kind,
             image.blurriness,

@@ -1,0 +1,104 @@
+"""Directories that are published whole or not at all, whoever else is at work; the cache; stages whose DVC is gone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, contents
+
+from deblurgan.errors import UserError
+from deblurgan.files import cache_directory, locked, new_directory, require
+
+
+def test_one_process_at_a_time_makes_a_directory(tmp_path):
+    with new_directory(tmp_path / "out") as first:
+        (first / "half").touch()
+        said = rf"out is being made by process {os.getpid()}: wait for it, or end it"
+        with pytest.raises(UserError, match=said), new_directory(tmp_path / "out"):
+            pass
+        (first / "whole").touch()
+    assert set(contents(tmp_path)) == {"out/half", "out/whole"}
+    with new_directory(tmp_path / "out"):
+        pass
+    assert contents(tmp_path) == {}
+
+
+def test_what_came_back_under_a_deleted_name_is_not_published(tmp_path):
+    """As when another run takes a directory for a dead one's, and a worker goes on to write there."""
+    with new_directory(tmp_path / "out") as partial:
+        (partial / "right").touch()
+    with pytest.raises(UserError, match=r"was deleted while it was being filled: .*out is as it was"):  # noqa: SIM117
+        with new_directory(tmp_path / "out") as partial:
+            shutil.rmtree(partial)
+            partial.mkdir()
+            (partial / "half").touch()
+    assert set(contents(tmp_path)) == {"out/right"}
+
+
+def test_a_lock_file_that_is_deleted_keeps_nobody_waiting_in_vain(tmp_path):
+    """Who waited for the deleted file takes the new one, as everybody does who comes later."""
+    path, inside, most = tmp_path / "lock", [], []
+
+    def work() -> None:
+        for _ in range(50):
+            with locked(path):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+                path.unlink()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 200
+
+
+def test_a_stage_ends_with_the_dvc_that_runs_it():
+    """Killed alone, as by `kill -9`: its stage would go on to write beside the next run."""
+    stage = "from deblurgan.errors import reported\nwith reported('clean'): print('begun', flush=True); input()"
+    command = (sys.executable, "-c", stage)
+    parent = f"import subprocess; subprocess.Popen({command}, stdin={{}}).wait()"
+    ends, writing = os.pipe()  # nothing ever comes: the stage would wait for ever
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "clean"}
+    dvc = subprocess.Popen(
+        [sys.executable, "-c", parent.format(ends)], env=env, pass_fds=[ends], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert dvc.stdout.readline() == "begun\n"
+    dvc.kill()
+    assert dvc.stdout.read() == "clean: DVC is gone; no half result was published, run it again\n"
+    dvc.wait()
+    os.close(writing)
+
+
+def test_a_missing_input_is_named(tmp_path):
+    require(tmp_path)
+    with pytest.raises(UserError, match=r"x is missing: make it with `dvc repro`, or fetch it with `dvc pull`"):
+        require(tmp_path, tmp_path / "x")
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "a file"])
+def test_a_home_without_room_for_the_cache_names_the_way_out(monkeypatch, tmp_path, home):
+    (tmp_path / "a file").touch()
+    monkeypatch.delenv("DEBLURGAN_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    said = rf"the cache .*{home}/\.cache/deblurgan cannot be used \(.*\): set DEBLURGAN_CACHE"
+    with pytest.raises(UserError, match=said):
+        cache_directory()
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path / "other"))
+    assert cache_directory() == (tmp_path / "other").resolve()
+
+
+def test_no_home_at_all_makes_no_folder_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEBLURGAN_CACHE", raising=False)
+    monkeypatch.setattr(Path, "expanduser", lambda path: (_ for _ in ()).throw(RuntimeError))
+    with pytest.raises(UserError, match=r"no home directory is known"):
+        cache_directory()
+    assert contents(tmp_path) == {}
