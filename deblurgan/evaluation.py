@@ -110,14 +110,20 @@ def report(scores: list[Score]) -> dict:
     Returns
     -------
     dict
-        `summary` of all images; `baselines`, the mean measures of each; and under `datasets` a `summary` of each data
-        set.
+        `summary` of all images, with `baselines`, the mean measures of each of them; and under `datasets` the same of
+        each data set.
     """
-    datasets = sorted({s.dataset for s in scores})
-    found = summary(scores)
-    if scores[0].baselines:
-        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in scores[0].baselines}
-    found["datasets"] = {name: summary(s for s in scores if s.dataset == name) for name in datasets}
+    datasets = {s.dataset: [other for other in scores if other.dataset == s.dataset] for s in scores}
+    found = _beside_baselines(scores)
+    found["datasets"] = {name: _beside_baselines(part) for name, part in sorted(datasets.items())}
+    return found
+
+
+def _beside_baselines(scores: list[Score]) -> dict:
+    """`summary`, and the mean measures of each baseline, if there are any."""
+    found, names = summary(scores), scores[0].baselines
+    if names:
+        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in names}
     return found
 
 
@@ -131,25 +137,24 @@ def spread(scores: list[Score], count: int) -> list[Score]:
 def in_words(found: dict) -> list[str]:
     """The content of metrics/evaluate.json as lines to read: input, output and gain of each part of the test."""
     low, high = found["psnr_gain_95"]
-    before = {name: found[name] for name in ("images", "input_psnr", "input_ssim")}
-    parts = {
-        "test": found,
-        **found["datasets"],
-        **{name: {**before, **part} for name, part in found.get("baselines", {}).items()},
-        f"at {STRETCHED}x{STRETCHED}": {**before, **found[f"stretched_{STRETCHED}"]},
-    }
+    parts = {}
+    for name, part in {"test": found, **found["datasets"]}.items():
+        parts[name] = part
+        before = {key: part[key] for key in ("images", "input_psnr", "input_ssim")}
+        parts |= {f"  {key}, {name}": {**before, **other} for key, other in part.get("baselines", {}).items()}
+    parts[f"at {STRETCHED}x{STRETCHED}"] = {"images": found["images"], **found[f"stretched_{STRETCHED}"]}
     lines = []
     for name, part in parts.items():
         psnr_gain, ssim_gain = part["psnr"] - part["input_psnr"], part["ssim"] - part["input_ssim"]
         lines.append(
-            f"{name:16s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
+            f"{name:26s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
             f"({psnr_gain:+.2f})   SSIM {part['input_ssim']:.3f} -> {part['ssim']:.3f} ({ssim_gain:+.3f})"
         )
     lines[0] += f"   95 %: {low:+.2f} to {high:+.2f} dB"
     if found["unpaired"]["photos"]:
         u = found["unpaired"]
         change = f"blur effect {u['input_blur_effect']:.3f} -> {u['blur_effect']:.3f}"
-        lines.append(f"{'without a partner':16s} {u['photos']:4d} photos   {change} (0: sharp, 1: blurred)")
+        lines.append(f"{'without a partner':26s} {u['photos']:5d} photos   {change} (0: sharp, 1: blurred)")
     return lines
 
 

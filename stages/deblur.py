@@ -7,7 +7,6 @@ python -m stages.deblur                                     the stage: data/resi
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from deblurgan.files import new_directory
 from deblurgan.images import read_rgb, write_png
 from deblurgan.pairs import files_below
 from deblurgan.photos import Photo, read_photo, side_by_side, write_photo, written_name
+from deblurgan.restorer import Restorer
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
@@ -41,50 +41,21 @@ def stage() -> None:
             write_png(out / path.name, deblur(generator, read_rgb(path)))
 
 
-class Restorer:
-    """Deblurs photos as the command line says."""
+def restorer_of(options: argparse.Namespace) -> Restorer:
+    """What deblurs photos as the command line says."""
+    if options.algorithm == "deblurgan":
+        from stages import engine  # isort: skip  before anything that imports Keras
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.kernel = self.generator = None
-        if options.algorithm == "deblurgan":
-            from stages import engine  # isort: skip  before anything that imports Keras
+        from deblurgan.archive import load_generator
+        from deblurgan.inference import network
 
-            from deblurgan.archive import load_generator
+        engine.be_deterministic()
+        method = network(load_generator(options.model), few_sizes=not options.video)
+    else:
+        from deblurgan.classical import algorithm
 
-            engine.be_deterministic()
-            self.generator = load_generator(options.model)
-        else:
-            from deblurgan.classical import guessed_kernel
-
-            self.kernel = guessed_kernel()
-
-    def check(self, size: tuple[int, int]) -> None:
-        """Refuse what cannot be done within the memory."""
-        self.tile((*size, 3))
-
-    def tile(self, shape: tuple[int, ...]) -> int | None:
-        """How to cut a photo."""
-        if self.generator is None or self.options.tile == "off":
-            return None
-        if self.options.tile != "auto":
-            return self.options.tile
-        from deblurgan.inference import tile_for
-
-        return tile_for(self.generator, shape, self.options.memory)
-
-    def restored(self, photo: Photo) -> Photo:
-        """Deblur one photo."""
-        if self.generator is not None:
-            from deblurgan.inference import restore
-
-            found = restore(self.generator, photo.colours, self.tile(photo.colours.shape))
-        else:
-            from deblurgan.classical import ALGORITHMS as CLASSICAL
-
-            found = CLASSICAL[self.options.algorithm](photo.colours, self.kernel)
-        strength = self.options.strength
-        return replace(photo, colours=found if strength == 1 else photo.colours + strength * (found - photo.colours))
+        method = algorithm(options.algorithm, in_light=True)  # as a camera's blur
+    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength)
 
 
 def visible(path: Path, folder: Path) -> bool:
@@ -140,7 +111,7 @@ def command(options: argparse.Namespace) -> None:
     """Deblur files of the user's; those that fail are named, and the others done."""
     suffixes, work = (CLIPS, deblur_clip) if options.video else (SUFFIXES, deblur_photo)
     jobs = list(targets(options.inputs, options.output, suffixes, recursive=options.recursive))
-    restorer, failed, taken = Restorer(options), 0, set()
+    restorer, failed, taken = restorer_of(options), 0, set()
     for path, target in tqdm(jobs, desc="deblur", unit="file", disable=options.video or len(jobs) == 1):
         try:
             name = target.with_suffix(".mp4") if options.video else target.with_name(written_name(target))

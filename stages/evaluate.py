@@ -13,14 +13,14 @@ from PIL import Image
 from skimage.measure import blur_effect
 from tqdm import tqdm
 
-from deblurgan import params
+from deblurgan import params, tiles
 from deblurgan.archive import load_generator
-from deblurgan.classical import ALGORITHMS, guessed_kernel
+from deblurgan.classical import algorithm
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation import STRETCHED, Score, averages, by_scene, compared, in_words, report, score, spread
 from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel
 from deblurgan.files import new_directory, new_file, write_json
-from deblurgan.images import read_rgb, to_float, to_uint8
+from deblurgan.images import read_rgb, to_float
 from deblurgan.inference import deblur
 from deblurgan.losses import content
 from deblurgan.pairs import Pair, files_below, find_pairs
@@ -65,6 +65,8 @@ class Evaluation:
 
     def __init__(self, p: params.Params) -> None:
         self.seed, self.size, self.synthesize, self.settings = p.seed, p.resize, p.synthesize, p.evaluate
+        # whether the blur of pairs that came as such, and of those that were made here, mixes light
+        self.in_light = (p.ingest_gopro.blur == "blur_gamma", p.synthesize.in_light)
         self.generator = load_generator(MODEL)
         self.features = build_features(p.evaluate.vgg_weights) if p.evaluate.vgg_weights else None
 
@@ -72,20 +74,21 @@ class Evaluation:
         """Deblur an image."""
         return deblur(self.generator, blur)
 
-    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray:
-        """The kernel that made a blurred image, where that is known, or a guess."""
+    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray | None:
+        """The kernel that made a blurred image, where that is known."""
         dataset, scene, frame = name
         size = self.size
         untouched = size.mode == "none" or (size.mode == "fit" and shape[0] < size.height and shape[1] < size.width)
         if dataset == "unsplash" and untouched and frame.isdigit():
             return blur_of(scene, int(frame), self.synthesize, self.seed)[0].kernel
-        return guessed_kernel()
+        return None
 
     def score(self, name: tuple[str, str, str], pair: Pair) -> tuple[Score, dict[str, float]]:
         """Measure an image; also as the project that this began as did."""
         blur, sharp = read_rgb(pair.blur), read_rgb(pair.sharp)
         restored, kernel = self.restored(blur), self.kernel(name, blur.shape)
-        others = {key: to_uint8(ALGORITHMS[key](to_float(blur), kernel)) for key in self.settings.baselines}
+        in_light = self.in_light[name[0] == "unsplash"]
+        others = {key: tiles.deblur(algorithm(key, kernel, in_light=in_light), blur) for key in self.settings.baselines}
         found = score(name, blur, restored, sharp, others)
         if self.features:
             found.measures["vgg"], found.measures["input_vgg"] = self.distances(restored, blur, sharp)
