@@ -303,6 +303,16 @@ def test_hostile_files_get_a_line_each_and_the_others_are_done(tmp_path, model, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["zz_good.png"]
 
 
+@pytest.mark.parametrize("way", [(), ("--tile", "off"), ("--tile", "1000"), ("--algorithm", "richardson-lucy")])
+def test_a_photo_beyond_the_memory_is_refused_before_it_is_decoded(tmp_path, model, capsys, way):
+    stream = io.BytesIO()
+    Image.new("1", (3000, 3000)).save(stream, "PNG")
+    (tmp_path / "a.png").write_bytes(stream.getvalue()[:100])  # what would be decoded is not there
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--memory", "0.1", *way, model=model)
+    assert "a.png: 3000x3000 pixels" in capsys.readouterr().err
+
+
 def test_odd_metadata_is_a_reason_like_any_other(tmp_path):
     photo("RGB").save(tmp_path / "a.png", exif=b"Exif\0\0II*")  # a header that is cut off
     with pytest.raises(UserError, match=r"^broken: not a TIFF file"):
@@ -352,6 +362,12 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, arguments, said):
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_classical_algorithm_needs_no_model(tmp_path):
+    photo("L", (50, 40)).save(tmp_path / "a.png")
+    deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--algorithm", "wiener", model=tmp_path / "none")
+    assert Image.open(tmp_path / "out/a.png").size == (50, 40)
 
 
 # clips
