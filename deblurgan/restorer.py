@@ -56,7 +56,7 @@ class Restorer:
         if self.tile == "auto":
             return tiles.tile_for(self.method, shape, self.memory)
         tile = None if self.tile == "off" else self.tile
-        tiles.check_memory(self.method, shape, tile, self.memory)
+        tiles.check_tile(self.method, shape, tile, self.memory)
         return tile
 
     def warning(self, shape: tuple[int, ...]) -> str | None:

@@ -141,10 +141,8 @@ def restore(method: Method, image: np.ndarray, tile: int | None = None, watched:
     height, width = image.shape[:2]
     # positions of all rows and columns of the mirrored image: a copy of it would take as much memory again
     rows, columns = (np.pad(np.arange(side), (0, method.shown(side) - side), "symmetric") for side in (height, width))
-    longest = max(len(rows), len(columns))
-    tile = longest if tile is None else _up(tile, method.step)
-    if tile < min(longest, method.smallest_tile):
-        raise UserError(f"tiles of {tile} pixels are too small: {method.smallest_tile} or more are needed")
+    tile = max(len(rows), len(columns)) if tile is None else _up(tile, method.step)
+    _check_margins(method, image.shape, tile)
     across = list(_spans(len(columns), tile, method.margin))
     tiles = [(down, right) for down in _spans(len(rows), tile, method.margin) for right in across]
     restored = np.zeros(image.shape, np.float32)
@@ -192,18 +190,21 @@ def tile_for(method: Method, shape: tuple[int, ...], memory: float = MEMORY) -> 
     return side
 
 
-def check_memory(method: Method, shape: tuple[int, ...], tile: int | None, memory: float) -> None:
+def check_tile(method: Method, shape: tuple[int, ...], tile: int | None, memory: float) -> None:
     """Refuse an image whose restoration in tiles of this side, or whole, takes more than a budget.
 
     Raises
     ------
     UserError
-        It does.
+        It does, or a tile is not larger than the margins it needs.
     """
+    if tile is not None:
+        _check_margins(method, shape, tile)
     needed = method.gigabytes(shape, tile)
     if needed > memory:
+        fitting = tile_for(method, shape, memory)  # raises where there are none
         how = "whole" if tile is None else f"in tiles of {tile}"
-        raise UserError(f"{_too_little(shape, needed, memory, how)}; tiles that fit are chosen by themselves")
+        raise UserError(f"{_too_little(shape, needed, memory, how)}; tiles of {fitting} fit")
 
 
 def memory_for(method: Method, shape: tuple[int, ...], work: float = OVERLAP) -> float:
@@ -212,6 +213,11 @@ def memory_for(method: Method, shape: tuple[int, ...], work: float = OVERLAP) ->
     while tile < max(shape[:2]) and method.work(shape, tile) > work:
         tile += method.step
     return method.gigabytes(shape, tile)
+
+
+def _check_margins(method: Method, shape: tuple[int, ...], tile: int) -> None:
+    if _up(tile, method.step) < min(max(map(method.shown, shape[:2])), method.smallest_tile):
+        raise UserError(f"tiles of {tile} pixels are too small: {method.smallest_tile} or more are needed")
 
 
 def _too_little(shape: tuple[int, ...], needed: float, memory: float, how: str = "") -> str:

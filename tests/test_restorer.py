@@ -41,6 +41,12 @@ def test_a_whole_photo_has_to_fit_where_tiles_are_off():
         Restorer(method(), tile="off", memory=0.5).check((1000, 1000))
 
 
+@pytest.mark.parametrize("tile", [1, 63, 64, 65, 95])
+def test_tiles_that_are_all_margin_are_refused(tile):
+    with pytest.raises(UserError, match=rf"^tiles of {tile} pixels are too small: 96 or more are needed$"):
+        Restorer(method(), tile=tile).check((200, 300))
+
+
 def test_tiles_that_overlap_widely_are_said_once(capsys):
     restorer = Restorer(method(), tile=96, memory=1)  # margins of 32: a ninth of each tile counts
     for _ in range(2):

@@ -10,7 +10,7 @@ from deblurgan import inference, tiles
 from deblurgan.errors import UserError
 from deblurgan.inference import network, reach_of
 from deblurgan.models import build_generator, stride
-from deblurgan.tiles import Method, _spans, check_memory, memory_for, restore, tile_for
+from deblurgan.tiles import Method, _spans, check_tile, memory_for, restore, tile_for
 
 GENERATORS = {
     "resnet": SMALL,
@@ -135,12 +135,14 @@ def test_memory_in_which_tiles_overlap_less_is_known():
 
 def test_the_budget_holds_whatever_the_tile():
     shape = (4000, 6000, 3)
-    check_memory(WIDE, shape, 704, 6)
-    check_memory(WIDE, shape, None, 100)
-    with pytest.raises(UserError, match=r"^6000x4000 pixels whole need 9\d\.\d GB of memory or more, not 90; "):
-        check_memory(WIDE, shape, None, 90)
+    check_tile(WIDE, shape, 704, 6)
+    check_tile(WIDE, shape, None, 100)
+    with pytest.raises(UserError, match=r"^6000x4000 pixels whole need 9\d\.\d GB .* not 90; tiles of \d+ fit$"):
+        check_tile(WIDE, shape, None, 90)
     with pytest.raises(UserError, match=r"^6000x4000 pixels in tiles of 2000 need 1\d\.\d GB of memory or more, not 6"):
-        check_memory(WIDE, shape, 2000, 6)
+        check_tile(WIDE, shape, 2000, 6)
+    with pytest.raises(UserError, match=r"^60000x40000 pixels need 14\d\.\d GB of memory or more, not 6$"):
+        check_tile(WIDE, (40000, 60000, 3), None, 6)
 
 
 def test_images_of_many_sizes_are_shown_in_few():
