@@ -163,7 +163,7 @@ def main() -> None:
     steps = {}
     for name in options.only or GENERATORS:
         _, taken = train(f"{name}: speed", params(GENERATORS[name], 12, options), pairs, 12)
-        steps[name] = round(60 * options.minutes / statistics.median(taken[2:]))
+        steps[name] = max(1, round(60 * options.minutes / statistics.median(taken[2:])))
     print("| generator | parameters | steps | input | restored | gain | grid |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name, count in steps.items():

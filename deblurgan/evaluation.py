@@ -15,10 +15,11 @@ import numpy as np
 from PIL import Image
 from skimage.measure import blur_effect
 
-from deblurgan.classical import ALGORITHMS
+from deblurgan import tiles
+from deblurgan.classical import algorithm
 from deblurgan.errors import UserError, reported
 from deblurgan.files import cache_directory, locked, new_file
-from deblurgan.images import read_rgb, to_float, to_uint8
+from deblurgan.images import read_rgb
 from deblurgan.metrics import psnr, ssim, ssim_3d
 from deblurgan.scale import each
 
@@ -90,7 +91,9 @@ class Restored:
     stretched
         What the generator makes of `squashed` of the blurred one.
     kernel
-        For the baselines.
+        Point spread function of the blur, for the baselines; None where it is not known.
+    in_light
+        Whether the blur has mixed light, or stored values.
     baselines
         Names of `classical.ALGORITHMS`.
     measures
@@ -102,7 +105,8 @@ class Restored:
     blur: np.ndarray
     restored: np.ndarray
     stretched: np.ndarray
-    kernel: np.ndarray
+    kernel: np.ndarray | None
+    in_light: bool
     baselines: tuple[str, ...] = ()
     measures: dict[str, float] = field(default_factory=dict)
 
@@ -123,7 +127,8 @@ def measured(job: Restored | Sharpened) -> Row:
 def scored(job: Restored) -> Row:
     """Score a test image, the baselines on it, and what is left of both at the size of the project before."""
     sharp = read_rgb(job.sharp)
-    others = {name: to_uint8(ALGORITHMS[name](to_float(job.blur), job.kernel)) for name in job.baselines}
+    methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in job.baselines}
+    others = {name: tiles.deblur(method, job.blur) for name, method in methods.items()}
     found = score(job.name, job.blur, job.restored, sharp, others)
     small_sharp = squashed(sharp)
     before, after = (compared(image, small_sharp) for image in (squashed(job.blur), job.stretched))
@@ -270,16 +275,22 @@ def report(scores: list[Score]) -> dict:
     Returns
     -------
     dict
-        `summary` of all images; `baselines`, the mean measures of each; and under `datasets` a `summary` of each data
-        set; `stretched_128` is the mean of `Score.stretched`.
+        `summary` of all images, with `baselines`, the mean measures of each of them; and under `datasets` the same of
+        each data set; `stretched_128` is the mean of `Score.stretched`.
     """
-    datasets = sorted({s.dataset for s in scores})
-    found = summary(scores)
-    if scores[0].baselines:
-        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in scores[0].baselines}
-    found["datasets"] = {name: summary(s for s in scores if s.dataset == name) for name in datasets}
+    datasets = {s.dataset: [other for other in scores if other.dataset == s.dataset] for s in scores}
+    found = _beside_baselines(scores)
+    found["datasets"] = {name: _beside_baselines(part) for name, part in sorted(datasets.items())}
     if scores[0].stretched:
         found[f"stretched_{STRETCHED}"] = averages([s.stretched for s in scores])
+    return found
+
+
+def _beside_baselines(scores: list[Score]) -> dict:
+    """`summary`, and the mean measures of each baseline, if there are any."""
+    found, names = summary(scores), scores[0].baselines
+    if names:
+        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in names}
     return found
 
 
@@ -293,25 +304,24 @@ def spread(scores: list[Score], count: int) -> list[Score]:
 def in_words(found: dict) -> list[str]:
     """The report as lines to read: input, output and gain of each part of the test."""
     low, high = found["psnr_gain_95"]
-    before = {name: found[name] for name in ("images", "input_psnr", "input_ssim")}
-    parts = {
-        "test": found,
-        **found["datasets"],
-        **{name: {**before, **part} for name, part in found.get("baselines", {}).items()},
-        f"at {STRETCHED}x{STRETCHED}": {**before, **found[f"stretched_{STRETCHED}"]},
-    }
+    parts = {}
+    for name, part in {"test": found, **found["datasets"]}.items():
+        parts[name] = part
+        before = {key: part[key] for key in ("images", "input_psnr", "input_ssim")}
+        parts |= {f"  {key}, {name}": {**before, **other} for key, other in part.get("baselines", {}).items()}
+    parts[f"at {STRETCHED}x{STRETCHED}"] = {"images": found["images"], **found[f"stretched_{STRETCHED}"]}
     lines = []
     for name, part in parts.items():
         psnr_gain, ssim_gain = part["psnr"] - part["input_psnr"], part["ssim"] - part["input_ssim"]
         lines.append(
-            f"{name:16s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
+            f"{name:26s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
             f"({psnr_gain:+.2f})   SSIM {part['input_ssim']:.3f} -> {part['ssim']:.3f} ({ssim_gain:+.3f})"
         )
     lines[0] += f"   95 %: {low:+.2f} to {high:+.2f} dB"
     if found["unpaired"]["photos"]:
         u = found["unpaired"]
         change = f"blur effect {u['input_blur_effect']:.3f} -> {u['blur_effect']:.3f}"
-        lines.append(f"{'without a partner':16s} {u['photos']:4d} photos   {change} (0: sharp, 1: blurred)")
+        lines.append(f"{'without a partner':26s} {u['photos']:5d} photos   {change} (0: sharp, 1: blurred)")
     return lines
 
 

@@ -42,6 +42,8 @@ LAYOUT = {
     *range(512, 522), *range(529, 533), 34675, 37724,
 }  # fmt: skip
 """Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
+ROWS = 64
+"""Of a photo that are turned into pixels at once."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Photo:
         Of shape (H, W), `uint16` if deep and `uint8` if not; or None.
     kept
         What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`, and see `metadata.described`.
+    before
+        Colours to write on the left of these; or None.
     """
 
     colours: np.ndarray
@@ -65,6 +69,7 @@ class Photo:
     deep: bool
     alpha: np.ndarray | None
     kept: dict[str, Any]
+    before: np.ndarray | None = None
 
 
 def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _: None) -> Photo:
@@ -145,12 +150,20 @@ def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
 
 def pixels_of(photo: Photo) -> np.ndarray:
     """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
-    unit = (np.clip(photo.colours, -1, 1) + 1) / 2
-    if photo.grey:
-        unit = unit.mean(axis=2, keepdims=True, dtype=np.float32)
-    kind = np.uint16 if photo.deep else np.uint8
-    pixels = np.rint(unit * np.iinfo(kind).max).astype(kind)
-    return pixels if photo.alpha is None else np.dstack([pixels, photo.alpha])
+    shown = [colours for colours in (photo.before, photo.colours) if colours is not None]
+    channels = (1 if photo.grey else 3) + (photo.alpha is not None)
+    height, width = photo.colours.shape[:2]
+    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.deep else np.uint8)
+    for i, colours in enumerate(shown):
+        half = pixels[:, i * width : (i + 1) * width]
+        for top in range(0, height, ROWS):  # a few rows at a time: floats take four times the memory
+            unit = (np.clip(colours[top : top + ROWS], -1, 1) + 1) / 2
+            if photo.grey:
+                unit = unit.mean(axis=2, keepdims=True, dtype=np.float32)
+            half[top : top + ROWS, :, : unit.shape[2]] = np.rint(unit * np.iinfo(pixels.dtype).max)
+        if photo.alpha is not None:
+            half[..., -1] = photo.alpha
+    return pixels
 
 
 def _eight_bits(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -159,8 +172,7 @@ def _eight_bits(alpha: np.ndarray | None) -> np.ndarray | None:
 
 def side_by_side(before: Photo, after: Photo) -> Photo:
     """Both in one, before on the left."""
-    alpha = None if before.alpha is None else np.concatenate([before.alpha, before.alpha], axis=1)
-    return replace(after, colours=np.concatenate([before.colours, after.colours], axis=1), alpha=alpha)
+    return replace(after, before=before.colours)
 
 
 def written_name(path: Path) -> str:

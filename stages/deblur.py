@@ -8,7 +8,6 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from deblurgan.images import read_rgb, write_png
 from deblurgan.jobs import Job, comparison_of, find_jobs, refuse
 from deblurgan.pairs import files_below
 from deblurgan.photos import SUFFIXES, Photo, read_photo, side_by_side, write_photos, written_name
+from deblurgan.restorer import Restorer
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
@@ -47,50 +47,21 @@ def stage() -> None:
             write_png(out / path.name, deblur(generator, read_rgb(path)))
 
 
-class Restorer:
-    """Deblurs photos as the command line says."""
+def restorer_of(options: argparse.Namespace) -> Restorer:
+    """What deblurs photos as the command line says."""
+    if options.algorithm == "deblurgan":
+        from stages import engine  # isort: skip  before anything that imports Keras
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.kernel = self.generator = None
-        if options.algorithm == "deblurgan":
-            from stages import engine  # isort: skip  before anything that imports Keras
+        from deblurgan.archive import load_generator
+        from deblurgan.inference import network
 
-            from deblurgan.archive import load_generator
+        engine.be_deterministic()
+        method = network(load_generator(options.model), few_sizes=not options.video)
+    else:
+        from deblurgan.classical import algorithm
 
-            engine.be_deterministic()
-            self.generator = load_generator(options.model)
-        else:
-            from deblurgan.classical import guessed_kernel
-
-            self.kernel = guessed_kernel()
-
-    def check(self, size: tuple[int, int]) -> None:
-        """Refuse what cannot be done within the memory."""
-        self.tile((*size, 3))
-
-    def tile(self, shape: tuple[int, ...]) -> int | None:
-        """How to cut a photo."""
-        if self.generator is None or self.options.tile == "off":
-            return None
-        if self.options.tile != "auto":
-            return self.options.tile
-        from deblurgan.inference import tile_for
-
-        return tile_for(self.generator, shape, self.options.memory)
-
-    def restored(self, photo: Photo) -> Photo:
-        """Deblur one photo."""
-        if self.generator is not None:
-            from deblurgan.inference import restore
-
-            found = restore(self.generator, photo.colours, self.tile(photo.colours.shape))
-        else:
-            from deblurgan.classical import ALGORITHMS as CLASSICAL
-
-            found = CLASSICAL[self.options.algorithm](photo.colours, self.kernel)
-        strength = self.options.strength
-        return replace(photo, colours=found if strength == 1 else photo.colours + strength * (found - photo.colours))
+        method = algorithm(options.algorithm, in_light=True)  # as a camera's blur
+    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength)
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
@@ -177,7 +148,7 @@ def command(options: argparse.Namespace) -> None:
     todo, there = planned(jobs, options)
     for folder in {result.parent for _, results in todo for result in results}:
         remove_partials(folder)
-    restorer, done, left, full = Restorer(options) if todo else None, 0, 0, False
+    restorer, done, left, full = restorer_of(options) if todo else None, 0, 0, False
     for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
         try:
             if work(restorer, path, results, options):

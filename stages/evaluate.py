@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from deblurgan import leaks, params
-from deblurgan.classical import guessed_kernel
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation import (
     COMPARED,
@@ -90,6 +89,8 @@ class Evaluation:
 
     def __init__(self, p: params.Params) -> None:
         self.seed, self.size, self.synthesize, self.settings = p.seed, p.resize, p.synthesize, p.evaluate
+        # whether the blur of pairs that came as such, and of those that were made here, mixes light
+        self.in_light = (p.ingest_gopro.blur == "blur_gamma", p.synthesize.in_light)
         self.networks = Networks(p)
 
     def name(self) -> str:
@@ -100,17 +101,17 @@ class Evaluation:
             files["vgg"] = home_expanded(self.settings.vgg_weights)
         sections = [self.synthesize.model_dump(), self.size.model_dump(), self.settings.model_dump(exclude={"panels"})]
         sums = {name: sha256_of(file) for name, file in files.items() if file and name != "deblurgan.figures"}
-        facts = [self.seed, sections, self.networks.facts(), sums]
+        facts = [self.seed, self.in_light, sections, self.networks.facts(), sums]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray:
-        """The kernel that made a blurred image, where that is known, or a guess."""
+    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray | None:
+        """The kernel that made a blurred image, where that is known."""
         dataset, scene, frame = name
         size = self.size
         untouched = size.mode == "none" or (size.mode == "fit" and shape[0] < size.height and shape[1] < size.width)
         if dataset == "unsplash" and untouched and frame.isdigit():
             return blur_of(scene, int(frame), self.synthesize, self.seed)[0].kernel
-        return guessed_kernel()
+        return None
 
     def restore(self, item: Pair | Path) -> Restored | Sharpened:
         """Do all that needs the networks to a pair, or to a photo without a sharp partner."""
@@ -121,7 +122,8 @@ class Evaluation:
         images = (blur, self.networks.restored(blur), self.networks.restored(squashed(blur)))
         distances = self.networks.distances(images[1], blur, item.sharp)
         kernel = self.kernel(name, blur.shape)
-        return Restored(name, item.sharp.resolve(), *images, kernel, self.settings.baselines, distances)
+        in_light = self.in_light[name[0] == "unsplash"]
+        return Restored(name, item.sharp.resolve(), *images, kernel, in_light, self.settings.baselines, distances)
 
     def measure(self, pairs: list[Pair]) -> tuple[list[Score], dict[str, float]]:
         """Measure the test images; and how blurred photos without a sharp partner are, before and after."""

@@ -1,4 +1,4 @@
-"""Deblurring anybody's photos: tiles, formats, the command."""
+"""Deblurring anybody's photos: formats, the command."""
 
 import errno
 import io
@@ -16,41 +16,19 @@ import pillow_heif
 import pytest
 import tifffile
 from conftest import ROOT, SMALL
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 from skimage import color
 
-from deblurgan import classical, inference
 from deblurgan.archive import save_model
 from deblurgan.blur.convolution import blur_image
 from deblurgan.cleaning.hygiene import load_photo
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
-from deblurgan.images import to_float, to_uint8
-from deblurgan.inference import _spans, reach_of, restore, tile_for
-from deblurgan.metrics import psnr
-from deblurgan.models import build_generator, stride
+from deblurgan.images import to_uint8
+from deblurgan.models import build_generator
 from deblurgan.photos import read_photo, write_photo, written_name
 from stages.deblur import main
-
-GENERATORS = {
-    "resnet": SMALL,
-    "resize": SMALL.model_copy(update={"upsample": "resize", "blocks": 2}),
-    "nafnet": SMALL.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"}),
-}
-
-
-def busy(generator):
-    """Weights that let every pixel matter."""
-    rng = np.random.default_rng(1)
-    generator.set_weights([rng.normal(0, 0.25, weight.shape) for weight in generator.get_weights()])
-    return generator
-
-
-def pixels(height, width, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (height, width, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -59,73 +37,6 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "generator.keras"
     save_model(build_generator(SMALL), path)
     return path
-
-
-@settings(max_examples=100)
-@given(st.integers(1, 60), st.integers(2, 6), st.integers(2, 6))
-def test_tiles_cover_a_side_and_their_shares_sum_to_one(length, margins, cores):
-    step, margin = 16, 16 * margins
-    length, tile = length * step, 2 * margin + step * cores
-    total = np.zeros(length)
-    for span, weights in _spans(length, tile, margin):
-        assert span.stop - span.start == min(tile, length)
-        assert span.start % step == 0
-        assert 0 <= span.start < span.stop <= length
-        total[span] += weights
-        inner = margin - inference.RAMP // 2
-        assert span.start == 0 or not weights[:inner].any()  # what its border has spoilt has no share
-        assert span.stop == length or not weights[-inner:].any()
-    np.testing.assert_allclose(total, 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", GENERATORS)
-def test_what_lies_beyond_its_reach_does_not_matter_and_the_reach_is_no_exaggeration(name):
-    generator = busy(build_generator(GENERATORS[name]))
-    radius, step = reach_of(generator).radius, stride(generator)
-    side = -(-(2 * radius + 8 * step) // step) * step
-    x = pixels(side, side)
-    changed, middle = x.copy(), side // 2
-    changed[:, : middle - radius] = 0
-    before, after = (generator.predict_on_batch(image[None])[0] for image in (x, changed))
-    np.testing.assert_array_equal(before[:, middle:], after[:, middle:])
-    assert np.abs(before - after)[:, middle - radius : middle - radius // 3].max() > 0
-
-
-@pytest.mark.parametrize("name", GENERATORS)
-def test_tiles_give_what_the_whole_gives(name):
-    generator = busy(build_generator(GENERATORS[name]))
-    margin = reach_of(generator).radius + inference.RAMP
-    image = pixels(3 * margin + 201, 4 * margin + 133)
-    whole, tiled = (restore(generator, image, tile) for tile in (None, 2 * margin + 64))
-    assert np.abs(whole - image).mean() > 0.05
-    np.testing.assert_allclose(whole, tiled, atol=1e-4)  # a grey level is 0.008
-
-
-def test_with_instance_norm_tiles_stay_near_the_whole_and_have_no_seams():
-    """The bound is on a photo's smooth light, with a generator whose residual image is large."""
-    generator = build_generator(SMALL.model_copy(update={"norm": "instance"}))
-    y, x = np.mgrid[:352, :416] / 100
-    image = np.stack([np.sin(3 * x + y), np.cos(2 * y), np.sin(x * y)], axis=-1).astype(np.float32) * 0.8
-    image += 0.1 * pixels(352, 416)
-    whole, tiled = (restore(generator, image, tile) for tile in (None, 256))
-    assert np.abs(whole - image).mean() > 0.001
-    difference = whole - tiled
-    assert np.sqrt(np.mean(difference**2)) < 0.6 * np.sqrt(np.mean((whole - image) ** 2))
-    across = np.abs(np.diff(difference, axis=1)).mean(axis=(0, 2))
-    assert across.max() < 4 * np.median(across) + 1e-3  # no column stands out
-
-
-def test_tiles_are_chosen_by_the_memory():
-    generator = build_generator(SMALL)
-    assert tile_for(generator, (100, 100, 3)) is None
-    tile = tile_for(generator, (4000, 6000, 3), 2.0)
-    assert tile % 4 == 0
-    assert tile_for(generator, (4000, 6000, 3), 1.8) < tile
-    assert tile_for(generator, (4000, 6000, 3), 1000) is None
-    with pytest.raises(UserError, match=r"6000x4000 pixels need 1\.\d GB of memory or more, not 1$"):
-        tile_for(generator, (4000, 6000, 3), 1.0)
-    with pytest.raises(UserError, match=r"tiles of 32 pixels are too small: this generator needs \d+ or more"):
-        restore(generator, pixels(100, 100), 32)
 
 
 # formats
@@ -730,6 +641,16 @@ def test_hostile_files_get_a_line_each_and_the_others_are_done(tmp_path, model, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["zz_good.png"]
 
 
+@pytest.mark.parametrize("way", [(), ("--tile", "off"), ("--tile", "1000"), ("--algorithm", "richardson-lucy")])
+def test_a_photo_beyond_the_memory_is_refused_before_it_is_decoded(tmp_path, model, capsys, way):
+    stream = io.BytesIO()
+    Image.new("1", (3000, 3000)).save(stream, "PNG")
+    (tmp_path / "a.png").write_bytes(stream.getvalue()[:100])  # what would be decoded is not there
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--memory", "0.1", *way, model=model)
+    assert "a.png: 3000x3000 pixels" in capsys.readouterr().err
+
+
 def test_odd_metadata_is_a_reason_like_any_other(tmp_path):
     photo("RGB").save(tmp_path / "a.png", exif=b"Exif\0\0II*")  # a header that is cut off
     with pytest.raises(UserError, match=r"^broken: not a TIFF file"):
@@ -747,17 +668,6 @@ def test_results_within_a_folder_are_not_deblurred_again(tmp_path, model, capsys
         "a.png",
         "more/b.png",
     ]
-
-
-def test_a_photo_too_large_for_the_budget_is_deblurred_in_tiles_by_the_pipeline(monkeypatch):
-    """Its own copies come on top of the budget, so that no photo stops a stage."""
-    generator, image = build_generator(SMALL), (127.5 * (pixels(300, 200) + 1)).astype(np.uint8)
-    whole = inference.deblur(generator, image)
-    monkeypatch.setattr(inference, "MEMORY", inference.COPIES * 4 * 4 * 180**2 / 1e9)
-    with pytest.raises(UserError, match=r"200x300 pixels need 0\.0 GB"):
-        tile_for(generator, image.shape, inference.MEMORY / 2)
-    assert tile_for(generator, image.shape, inference.MEMORY + 60 * 60000 / 1e9) < 300
-    np.testing.assert_allclose(inference.deblur(generator, image).astype(int), whole, atol=1)
 
 
 def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
@@ -791,22 +701,6 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, arguments, said):
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-# the classical algorithms
-
-
-@pytest.mark.parametrize("name", classical.ALGORITHMS)
-def test_a_classical_algorithm_sharpens_what_a_known_kernel_has_blurred(name):
-    y, x = np.mgrid[:96, :128]
-    sharp = np.stack([((x // 9 + y // 7) % 2) * 140 + 40] * 3, axis=-1).astype(np.uint8)
-    kernel = classical.guessed_kernel()
-    blur = to_uint8(to_float(np.rint(blur_image(sharp, kernel)).astype(np.uint8)))
-    restored = to_uint8(classical.ALGORITHMS[name](to_float(blur), kernel))
-    assert restored.shape == sharp.shape
-    assert psnr(restored, sharp) > psnr(blur, sharp) + 0.5
-    flat = np.full((40, 30, 3), 0.3, np.float32)
-    np.testing.assert_allclose(classical.ALGORITHMS[name](flat, kernel), flat, atol=0.02)
 
 
 def test_a_classical_algorithm_needs_no_model(tmp_path):

@@ -181,10 +181,14 @@ def test_the_report_averages_over_images():
     assert found["datasets"]["unsplash"]["ssim_gain"] == pytest.approx(
         rows[2]["ssim"] - rows[2]["input_ssim"], abs=1e-5
     )
-    assert found["baselines"]["unsharp"]["psnr"] == found["input_psnr"]
+    for part in (found, *found["datasets"].values()):
+        assert part["baselines"]["unsharp"]["psnr"] == part["input_psnr"]
+    assert found["datasets"]["gopro"]["baselines"] != found["baselines"]
     scenes = by_scene(rows)
     assert list(scenes) == [("gopro", "scene"), ("unsplash", "scene")]
-    assert scenes["gopro", "scene"] == found["datasets"]["gopro"]
+    assert {**scenes["gopro", "scene"], "baselines": found["datasets"]["gopro"]["baselines"]} == found["datasets"][
+        "gopro"
+    ]
     low, high = found["psnr_gain_95"]
     assert min(row["psnr_gain"] for row in rows) <= low <= found["psnr_gain"] <= high
     assert found["psnr_gain"] == pytest.approx(found["psnr"] - found["input_psnr"], abs=1e-5)
