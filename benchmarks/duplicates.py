@@ -97,7 +97,7 @@ def by_hash(looks: Sequence[Look]) -> int:
 def others(looks: Sequence[Look]) -> tuple[int, int]:
     """How many of these photos, all of them others, are taken for an earlier one, by hash and in the end."""
     photos = ((str(i), its) for i, its in enumerate(looks))
-    return by_hash(looks), len(near_duplicates(photos, DISTANCE, chain=False))
+    return by_hash(looks), len(near_duplicates(photos, DISTANCE))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

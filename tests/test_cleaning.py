@@ -426,10 +426,10 @@ def test_no_two_real_photos_are_taken_for_one(name):
     if not files:
         pytest.skip(f"no photos of {name} on this machine")
     looks = [(path.name, duplicates.look(preview(Image.open(path)))) for path in files]
-    assert duplicates.near_duplicates(looks, 64, chain=False) == {}  # whatever their hashes say
+    assert duplicates.near_duplicates(looks, 64) == {}  # whatever their hashes say
     copy = Image.open(files[0]).convert("RGB").resize((300, 200), Image.Resampling.LANCZOS)
     again = [looks[0], ("copy", duplicates.look(preview(copy)))]
-    assert duplicates.near_duplicates(again, SETTINGS.near_duplicate, chain=False) == {"copy": files[0].name}
+    assert duplicates.near_duplicates(again, SETTINGS.near_duplicate) == {"copy": files[0].name}
 
 
 def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read(tmp_path):

@@ -216,9 +216,9 @@ def test_an_image_that_tests_and_trains_is_refused_whatever_its_scene_is_called(
 
 
 def test_an_image_that_looks_like_one_of_another_split_is_warned_of(bare, capsys):
-    lay_pair(bare, "train/A", textured(0))
+    lay_pair(bare, "train/A", data.astronaut()[100:300, 100:300])
     lay_pair(bare, "val/B", textured(1))
-    lay_pair(bare, "test/C", textured(0) // 2 + 60)
+    lay_pair(bare, "test/C", data.astronaut()[102:302, 104:304])  # the next frame, as it were
     lay_pair(bare, "test/D", textured(2))
     stages.resize.main()
     found = [leaks.Leak("test/mine/C/sharp/1.png", "train/mine/A/sharp/1.png")]

@@ -1,7 +1,7 @@
 """Photos that are there twice.
 
-Two photos look alike where their difference hashes differ in few bits, and what is to be seen in them lies at the same
-places. The hash alone takes plain photos for one: two skies with other birds in them fall in brightness alike.
+Two photos look alike where their difference hashes differ in few bits and the details in them correlate. The hash alone
+takes plain photos for one: two skies with other birds in them fall in brightness alike.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,8 +25,10 @@ BOXES = tuple(
     for top in (SIDE - side) / 2 + np.array([-0.9, -0.45, 0, 0.45, 0.9])
 )
 """Where: left, top, right, bottom. A border of up to a twentieth may have been cut off either."""
-ALIKE = 0.96
-"""Least correlation of details; `python -m benchmarks.duplicates` shows what that tells apart."""
+SAME = 0.96
+"""Least correlation of details of one photo and an altered copy of it. See `python -m benchmarks.duplicates`."""
+SIMILAR = 0.8
+"""Least one of what is only named: neighbouring frames of a clip have as much, unless the camera moves fast."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,16 @@ class _Seen:
         self._names.append(name)
         self._groups.append(group)
 
-    def like(self, its: Look, distance: int, *, outside: str | None = None) -> str | None:
+    def like(self, its: Look, distance: int, least: float, *, outside: str | None = None) -> str | None:
         """The photo outside of a group that looks like this one: of the fewest differing bits, the first of equals."""
         distances = np.bitwise_count(self._bits[: len(self._names)] ^ np.uint64(its.bits))
         near = np.array([i for i in np.flatnonzero(distances <= distance) if self._groups[i] != outside], int)
-        alike = near[correlations(its.detail, self._details[near]) >= ALIKE] if len(near) else near
+        alike = near[correlations(its.detail, self._details[near]) >= least] if len(near) else near
         return self._names[alike[distances[alike].argmin()]] if len(alike) else None
 
 
-def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None, *, chain: bool) -> dict[str, str]:
-    """Find photos that look like an earlier one.
+def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None) -> dict[str, str]:
+    """Find altered copies of earlier photos that are none themselves: recompressed, smaller, cropped a bit, darker.
 
     Parameters
     ----------
@@ -109,8 +111,6 @@ def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None, *,
         Names and looks, in the order in which they take precedence.
     distance
         Largest number of differing bits; None finds nothing.
-    chain
-        Whether a photo that is itself a near duplicate counts as an earlier one.
 
     Returns
     -------
@@ -118,19 +118,31 @@ def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None, *,
         Name of each near duplicate to the name of the most similar earlier photo.
     """
     found: dict[str, str] = {}
-    if distance is None:
-        return found
     seen = _Seen()
-    for name, its in photos:
-        if like := seen.like(its, distance):
+    for name, its in photos if distance is not None else ():
+        if like := seen.like(its, distance, SAME):
             found[name] = like
-        if not like or chain:
+        else:
             seen.add(name, its)
     return found
 
 
+def similar_before(photos: Iterable[tuple[str, Look]], distance: int | None) -> dict[str, str]:
+    """Find photos that look like an earlier one, as neighbouring frames of a clip do.
+
+    Parameters and result are those of `near_duplicates`.
+    """
+    found: dict[str, str] = {}
+    seen = _Seen()
+    for name, its in photos if distance is not None else ():
+        if like := seen.like(its, distance, SIMILAR):
+            found[name] = like
+        seen.add(name, its)
+    return found
+
+
 def across_groups(photos: Sequence[tuple[str, Look, str]], distance: int | None) -> dict[str, str]:
-    """Find photos that look like one of another group.
+    """Find photos that look like one of another group, as neighbouring frames of a clip do.
 
     Parameters
     ----------
@@ -149,7 +161,7 @@ def across_groups(photos: Sequence[tuple[str, Look, str]], distance: int | None)
     seen = _Seen()
     for name, its, group in photos:
         seen.add(name, its, group)
-    found = ((name, seen.like(its, distance, outside=group)) for name, its, group in photos)
+    found = ((name, seen.like(its, distance, SIMILAR, outside=group)) for name, its, group in photos)
     return {name: like for name, like in found if like}
 
 

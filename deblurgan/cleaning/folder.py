@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from deblurgan.cleaning import filters
-from deblurgan.cleaning.duplicates import Look, across_groups, exact_duplicates, look, near_duplicates
+from deblurgan.cleaning.duplicates import Look, across_groups, exact_duplicates, look, near_duplicates, similar_before
 from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, doubt, preview
 from deblurgan.files import link_or_copy, naming, sha256_of
@@ -210,7 +210,7 @@ def _near_photos(good: dict[str, _Measured], settings: Clean) -> dict[str, str]:
     found: dict[str, str] = {}
     for prefix in ("unsplash/blurred/", "unsplash/sharp/"):
         photos = [(name, good[name].look) for name in sorted(good) if name.startswith(prefix)]
-        found |= near_duplicates(photos, settings.near_duplicate, chain=False)
+        found |= near_duplicates(photos, settings.near_duplicate)
     return found
 
 
@@ -223,7 +223,7 @@ def _labels(good: dict[str, _Measured], settings: Clean) -> Iterator[Label]:
     places = {name: place for name in sorted(good) if (place := place_of(PurePosixPath(name)))}
     sharp = [(name, good[name].look, place) for name, place in places.items() if place.kind in ("sharp", "frames")]
     paired = ((name, its) for name, its, _ in sharp if name.startswith("pairs/"))
-    near = near_duplicates(paired, settings.near_duplicate, chain=True)
+    near = similar_before(paired, settings.near_duplicate)
     for group in (lambda p: (p.dataset, p.part, p.scene), lambda p: (p.dataset, p.part)):
         grouped = [(name, value, "/".join(group(place))) for name, value, place in sharp]
         near |= across_groups(grouped, settings.near_duplicate)
