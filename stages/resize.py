@@ -75,8 +75,8 @@ def main() -> None:
     needed = {"train": "train", "val": "train", "test": "evaluate"}
     for split in sorted(set(needed) - {leaks.split_of(image.place) for image in sharp}):
         print(
-            f"resize: warning: no pair in {split}, without which {needed[split]} stops: see split in params.yaml; files "
-            "whose names differ only in a number at their end are frames of one scene"
+            f"resize: warning: no pair in {split}, without which {needed[split]} stops: see split in params.yaml; "
+            "files whose names differ only in a number at their end are frames of one scene"
         )
     for line in leaks.in_words(found):
         print(f"resize: {line}")
