@@ -79,6 +79,12 @@ def main() -> None:
         shared.refuse_shared(sharp)
         found = shared.leaks(sharp, p.clean.near_duplicate)
         leaks.write_leaks(out / "test", found)
+    needed = {"train": "train", "val": "train", "test": "evaluate"}
+    for split in sorted(set(needed) - {leaks.split_of(image.place) for image in sharp}):
+        print(
+            f"resize: warning: no pair in {split}, without which {needed[split]} stops: see split in params.yaml; "
+            "files whose names differ only in a number at their end are frames of one scene"
+        )
     for line in leaks.in_words(found):
         print(f"resize: {line}")
     write_json(METRICS, {"images": dict(sorted(counts.items())), "near_duplicates_across_splits": len(found)})

@@ -218,7 +218,7 @@ def test_an_image_that_tests_and_trains_is_refused_whatever_its_scene_is_called(
 def test_an_image_that_looks_like_one_of_another_split_is_warned_of(bare, capsys):
     lay_pair(bare, "train/A", data.astronaut()[100:300, 100:300])
     lay_pair(bare, "val/B", textured(1))
-    lay_pair(bare, "test/C", data.astronaut()[102:302, 104:304])  # the next frame, as it were
+    lay_pair(bare, "test/C", data.astronaut()[102:302, 102:302])  # the next frame, as it were
     lay_pair(bare, "test/D", textured(2))
     stages.resize.main()
     found = [leaks.Leak("test/mine/C/sharp/1.png", "train/mine/A/sharp/1.png")]
@@ -258,6 +258,18 @@ def test_training_scenes_validate_where_a_source_has_no_others(bare, capsys):
     lay_pair(bare, "val/100", textured(100))
     stages.resize.main()
     assert [path.name for path in (OUT / "val/mine").iterdir()] == ["100"]
+
+
+def test_a_split_without_pairs_is_warned_of_before_hours_of_training(bare, capsys):
+    lay_pair(bare, "train/A", textured(0))
+    shutil.rmtree(bare / "data/synthetic")
+    (bare / "data/synthetic").mkdir()
+    stages.resize.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert [line.partition(" stops")[0] for line in lines] == [
+        "resize: warning: no pair in test, without which evaluate",
+        "resize: warning: no pair in val, without which train",
+    ]
 
 
 def test_filmed_scenes_validate_in_the_same_way(bare):
