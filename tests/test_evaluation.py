@@ -120,7 +120,7 @@ def restored(tmp_path: Path) -> dict[str, Restored]:
         kernel = np.ones((3, 3)) / 9
         images[str(i)] = Restored(
             ("d", "s", str(i)), tmp_path / f"{i}.png", sharp // 2, sharp - sharp // 9, small, kernel,
-            ("wiener", "unsharp"), {"vgg": float(i)},
+            False, ("wiener", "unsharp"), {"vgg": float(i)},
         )  # fmt: skip
     return images
 
@@ -213,7 +213,7 @@ def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
     said = capsys.readouterr().out
     evaluation.main()
     assert capsys.readouterr().out == said
-    assert "test                 6 images   PSNR" in said
+    assert "test                           6 images   PSNR" in said
     evaluation.REPORT.unlink()
     with pytest.raises(UserError, match=r"report\.json is not there: `dvc repro evaluate` makes it"):
         evaluation.main()

@@ -15,7 +15,7 @@ from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, doubt, preview
 from deblurgan.files import link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
-from deblurgan.pairs import files_below, partner, place_of
+from deblurgan.pairs import files_below, partner, place_of, scene_of
 from deblurgan.params import Clean
 from deblurgan.scale import each
 
@@ -217,16 +217,15 @@ def _near_photos(good: dict[str, _Measured], settings: Clean) -> dict[str, str]:
 def _labels(good: dict[str, _Measured], settings: Clean) -> Iterator[Label]:
     """Describe each clean image. In pairs, near duplicates are only named: neighbouring frames are alike.
 
-    The one that is named is of another part of its source, or at least of another scene, if there is such a one: those
-    may come into different splits, and leak from training into the test.
+    The one that is named is of another scene if there is such a one: the two may come into different splits.
     """
     places = {name: place for name in sorted(good) if (place := place_of(PurePosixPath(name)))}
-    sharp = [(name, good[name].look, place) for name, place in places.items() if place.kind in ("sharp", "frames")]
+    sharp = [
+        (name, good[name].look, scene_of(name)) for name, place in places.items() if place.kind in ("sharp", "frames")
+    ]
     paired = ((name, its) for name, its, _ in sharp if name.startswith("pairs/"))
     near = similar_before(paired, settings.near_duplicate)
-    for group in (lambda p: (p.dataset, p.part, p.scene), lambda p: (p.dataset, p.part)):
-        grouped = [(name, value, "/".join(group(place))) for name, value, place in sharp]
-        near |= across_groups(grouped, settings.near_duplicate)
+    near |= across_groups(sharp, settings.near_duplicate)
     for name, place in places.items():
         image, other = good[name], partner(PurePosixPath(name))
         against = doubt(place.kind, image.blurriness, good[str(other)].blurriness if other else None)
