@@ -23,7 +23,7 @@ $(VENV)/.installed: requirements.txt
 repro: install  ## Run the pipeline: data, training, evaluation, deblurred photos
 	python -m dvc repro
 	@echo
-	@python -m deblurgan.evaluation
+	@python -m deblurgan scores
 	@echo
 	@echo "Pictures to open:"
 	@find metrics/evaluate metrics/train/plots/images data/deblurred -name '*.png' | sort | sed 's/^/  /'

@@ -8,12 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deblurgan.crops import CropSequence
-from deblurgan.datasets import Frame, Images
+from deblurgan import backend
 from deblurgan.params import Params, check, read_yaml
-from deblurgan.preset import merged
-from deblurgan.training import build
-from stages import engine
+from deblurgan.presets import merged
+from deblurgan.training import devices
+from deblurgan.training.crops import CropSequence
+from deblurgan.training.frames import Frame, Images
+from deblurgan.training.gan import build
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,7 +40,7 @@ def settings_of(name: str, vgg_weights: str) -> Params:
 
 def operations(p: Params, crops: CropSequence) -> float:
     """Floating point operations of a step by the definitions, as XLA counts them; JAX only, 0 elsewhere."""
-    if engine.BACKEND != "jax":
+    if backend.BACKEND != "jax":
         return 0.0
     import jax
 
@@ -56,15 +57,15 @@ def operations(p: Params, crops: CropSequence) -> float:
 
 def memory() -> str:
     """The most that was in use."""
-    if "cores" in engine.device():
+    if "cores" in backend.device():
         unit = 1 if sys.platform == "darwin" else 1024
         return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory"
-    if engine.BACKEND == "jax":
+    if backend.BACKEND == "jax":
         import jax
 
         peak = jax.devices()[0].memory_stats()["peak_bytes_in_use"]
     else:
-        peak = engine.tf.config.experimental.get_memory_info("GPU:0")["peak"]
+        peak = backend.tf.config.experimental.get_memory_info("GPU:0")["peak"]
     return f"{peak / 1e9:.1f} GB of GPU memory"
 
 
@@ -77,7 +78,7 @@ def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
     frames = [Frame(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(16)]
     pairs = [Images(*halves) for halves in zip(frames[:8], frames[8:], strict=True)]
     crops, clock = CropSequence(pairs, t, p.seed, p.synthesize), Clock()
-    with engine.all_devices(t.batch_size):
+    with devices.all_devices(t.batch_size):
         flops = operations(p, crops)
         model = build(p.generator, p.critic, t, p.seed)
         steps, epochs = (t.validate_every, t.steps // t.validate_every) if whole else (rounds, 2)
@@ -86,7 +87,7 @@ def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
     each = (ends[-1] - ends[0]) / (steps * (epochs - 1))  # the first epoch is compiled
     images = t.batch_size * t.critic_steps / each
     print(
-        f"{name}: {t.batch_size} x {t.crop}x{t.crop}, {t.critic_steps} critic steps, {t.precision}; {engine.device()}"
+        f"{name}: {t.batch_size} x {t.crop}x{t.crop}, {t.critic_steps} critic steps, {t.precision}; {backend.device()}"
     )
     print(f"  {each:.4f} s a step, {1 / each:.2f} steps/s, {images:.1f} images/s, {memory()}")
     print(f"  {t.steps} steps: {'measured' if whole else 'extrapolated'}, ", end="")

@@ -27,8 +27,8 @@ MODEL = ROOT / "models/generator.keras"
 
 def generator_of(options: argparse.Namespace):
     """The model, or another architecture."""
-    from deblurgan.archive import load_generator
-    from deblurgan.models import build_generator
+    from deblurgan.networks.generators import build_generator
+    from deblurgan.networks.model_files import load_generator
     from deblurgan.params import load
 
     if not options.generator:
@@ -41,13 +41,13 @@ def generator_of(options: argparse.Namespace):
 def worker(options: argparse.Namespace, way: str, width: int, height: int) -> dict[str, float]:
     """Measure one way and size."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from stages import engine  # isort: skip
+    from deblurgan import backend  # isort: skip
 
     from deblurgan.images import to_float, to_uint8
-    from deblurgan.inference import network
-    from deblurgan.tiles import restore, tile_for
+    from deblurgan.restoration.neural import network
+    from deblurgan.restoration.tiles import restore, tile_for
 
-    engine.be_deterministic()
+    backend.be_deterministic()
     generator = generator_of(options)
     method = network(generator)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

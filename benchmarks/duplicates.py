@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from deblurgan.cleaning.duplicates import Look, look, near_duplicates
 from deblurgan.cleaning.sharpness import preview
-from deblurgan.pairs import files_below
+from deblurgan.files import files_below
 from deblurgan.sources import bundled
 
 DISTANCE = 8

@@ -10,10 +10,10 @@ import json
 import time
 from pathlib import Path
 
-from deblurgan.crops import CropSequence
-from deblurgan.datasets import keep_in_memory, load_pairs
 from deblurgan.memory import free_memory
 from deblurgan.params import load
+from deblurgan.training.crops import CropSequence
+from deblurgan.training.frames import keep_in_memory, load_pairs
 
 SECONDS = 5
 

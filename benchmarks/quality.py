@@ -18,7 +18,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as stages/train.py
 
-from stages import engine  # before anything that imports Keras
+from deblurgan import backend  # before anything that imports Keras
 
 # isort: split
 
@@ -27,15 +27,15 @@ import numpy as np
 from tqdm import tqdm
 
 from deblurgan.blur.camera import average_frames
-from deblurgan.crops import CropSequence
-from deblurgan.datasets import Frame, Images
-from deblurgan.evaluation import score, summary
+from deblurgan.blur.synthesis import consecutive
+from deblurgan.evaluation.scores import score, summary
 from deblurgan.images import read_rgb
-from deblurgan.inference import deblur
-from deblurgan.pairs import find_pairs
+from deblurgan.layout import find_pairs
 from deblurgan.params import Generator, Params, load
-from deblurgan.synthesis import consecutive
-from deblurgan.training import DeblurGAN, build
+from deblurgan.restoration.neural import deblur
+from deblurgan.training.crops import CropSequence
+from deblurgan.training.frames import Frame, Images
+from deblurgan.training.gan import DeblurGAN, build
 
 PAPER = {"architecture": "resnet", "filters": 64, "blocks": 9, "norm": "instance", "upsample": "transpose"}
 PAPER |= {"dropout": 0.5, "identity_start": False}
@@ -159,7 +159,7 @@ def main() -> None:
     pairs += frames + [Images(Frame(photo)) for photo in photos]
     test = [(pair.blur, read_rgb(pair.blur), read_rgb(pair.sharp)) for pair in find_pairs(options.test)]
     print(f"{filmed} filmed and {len(frames)} averaged pairs, {len(photos)} photos; {len(test)} test frames")
-    print(engine.device(), flush=True)
+    print(backend.device(), flush=True)
     steps = {}
     for name in options.only or GENERATORS:
         _, taken = train(f"{name}: speed", params(GENERATORS[name], 12, options), pairs, 12)

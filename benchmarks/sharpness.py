@@ -17,9 +17,11 @@ from tqdm import tqdm
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.trajectory import random_blur
 from deblurgan.cleaning.sharpness import looks_sharp
+from deblurgan.files import files_below
 from deblurgan.images import read_rgb, to_float
-from deblurgan.pairs import files_below, find_pairs, seed_for
+from deblurgan.layout import find_pairs
 from deblurgan.params import load
+from deblurgan.seeds import seed_for
 
 
 def labelled(folder: Path, noise: float) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deblurgan.metrics import psnr, ssim
-from deblurgan.pairs import find_pairs
+from deblurgan.evaluation.metrics import psnr, ssim
+from deblurgan.layout import find_pairs
 from deblurgan.params import Resize
 from deblurgan.resizing import resized
 

@@ -31,7 +31,7 @@ VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("r
 
 def features_with_random_weights() -> str:
     """Write an archive that `vgg.build_features` reads; its path."""
-    from deblurgan.vgg import LAYERS
+    from deblurgan.networks.vgg19 import LAYERS
 
     rng, channels, arrays = np.random.default_rng(0), 3, {}
     for name, filters in LAYERS.items():
@@ -45,7 +45,7 @@ def features_with_random_weights() -> str:
 def build_paper(batch: int, *, winograd: bool):
     """The model of the paper's recipe."""
     from deblurgan.params import load
-    from deblurgan.training import build
+    from deblurgan.training.gan import build
 
     p = load(Path(__file__).parents[1] / "params.yaml")
     networks = {"filters": FILTERS, "norm": "instance"}
@@ -61,7 +61,7 @@ def reference_step(model) -> Callable:
     """The step as the example of keras.io has it."""
     import tensorflow as tf
 
-    from deblurgan import losses
+    from deblurgan.training import losses
 
     def step(blur, sharp, position):
         blur, sharp, position = model.prepared((blur, sharp, position))
@@ -108,8 +108,8 @@ def worker(variant: str, batch: int, rounds: int) -> dict[str, list[float]]:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int("oneDNN" in variant))  # read when TensorFlow is imported
     import tensorflow as tf
 
-    from deblurgan.inference import network
-    from deblurgan.tiles import restore
+    from deblurgan.restoration.neural import network
+    from deblurgan.restoration.tiles import restore
 
     model = build_paper(batch, winograd=ours)
     rng = np.random.default_rng(0)

@@ -1,6 +1,8 @@
-"""Publishing files and directories whole or not at all; links and checksums."""
+"""Publishing files and directories whole or not at all; links, checksums, tables, and the files of a folder."""
 
 import contextlib
+import csv
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -9,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +228,49 @@ def write_json(path: Path | str, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, atomically."""
     with new_file(path) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def files_below(root: Path | str) -> list[Path]:
+    """All visible files below a directory, in an order that depends on their names alone; links are followed.
+
+    Raises
+    ------
+    UserError
+        A link leads nowhere or in a circle, or a name is not UTF-8.
+    OSError
+        A folder cannot be read.
+    """
+    root = Path(root)
+    found: list[Path] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+        if (real := os.path.realpath(folder)) in seen:
+            raise UserError(f"{folder} is a link to a folder that is there already: remove it")
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    for path in found:
+        if not path.is_file():
+            raise UserError(f"{path} is no file that can be read: remove it, or mend the link")
+        if str(path).encode(errors="replace") != os.fsencode(path):
+            raise UserError(f"the name of {os.fsencode(path)!r} is not UTF-8: rename it")
+    return sorted(found, key=lambda p: p.relative_to(root).as_posix())
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table, whole or not at all; the first row is its header."""
+    with new_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+
+
+def as_rows(kind: type, records: Iterable[Any]) -> Iterator[list[Any]]:
+    """Rows of dataclass instances, the names of their fields first."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    yield names
+    for record in records:
+        yield [getattr(record, name) for name in names]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deblurgan.cleaning.shared import Sharp, sharp_image
+from deblurgan.cleaning.across_splits import Sharp, sharp_image
 from deblurgan.files import link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
 from deblurgan.params import Resize

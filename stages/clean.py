@@ -6,48 +6,18 @@
 import argparse
 import csv
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from deblurgan import params
 from deblurgan.cleaning.folder import FOLDERS, Kept, Label, Refused, check_manifest, clean_folder
+from deblurgan.cleaning.report import across_scenes, counts
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory, require, write_json
-from deblurgan.pairs import scene_of
+from deblurgan.files import as_rows, new_directory, require, write_csv, write_json
 
 SOURCE = Path("data/source")
 OUT = Path("data/clean")
 METRICS = Path("metrics/clean.json")
-
-
-def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
-    """Write dataclass instances as CSV."""
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, [field.name for field in fields(kind)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(row) for row in rows)
-
-
-def across_scenes(labels: list[Label]) -> list[Label]:
-    """Those of images that look like one of another scene."""
-    return [n for n in labels if n.near_duplicate_of and scene_of(n.path) != scene_of(n.near_duplicate_of)]
-
-
-def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
-    """Count everything, for metrics/clean.json."""
-    return {
-        "found": len(kept) + len(refused),
-        "kept": len(kept),
-        "rejected": len(refused),
-        "kept_by_dataset": dict(sorted(Counter(label.dataset for label in labels).items())),
-        "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
-        "doubtful": dict(sorted(Counter(label.doubt for label in labels if label.doubt).items())),
-        "near_duplicates_kept": sum(label.near_duplicate_of != "" for label in labels),
-        "near_duplicates_across_scenes": len(across_scenes(labels)),
-    }
 
 
 def clean() -> None:
@@ -69,12 +39,12 @@ def clean() -> None:
         if leaking := across_scenes(labels):
             print(
                 f"warning: {len(leaking)} sharp images look like one of another scene: {leaking[0].path} like "
-                f"{leaking[0].near_duplicate_of}, for one (all: near_duplicate_of in {OUT / 'labels.csv'}). If they "
-                "are frames of one clip, put them into one folder; resize and evaluate name those of different splits"
+                f"{leaking[0].near_duplicate_of}, for one (all: near_duplicate_of in {OUT / 'labels.csv'}). Put frames "
+                "of one clip into one folder; resize and evaluate name the images of different splits"
             )
-        write_table(out / "manifest.csv", Kept, kept)
-        write_table(out / "rejected.csv", Refused, refused)
-        write_table(out / "labels.csv", Label, labels)
+        write_csv(out / "manifest.csv", as_rows(Kept, kept))
+        write_csv(out / "rejected.csv", as_rows(Refused, refused))
+        write_csv(out / "labels.csv", as_rows(Label, labels))
     write_json(METRICS, counts(kept, refused, labels))
 
 

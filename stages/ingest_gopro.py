@@ -6,9 +6,8 @@ from tqdm import tqdm
 
 from deblurgan import params
 from deblurgan.errors import reported
-from deblurgan.files import new_directory
+from deblurgan.files import files_below, new_directory
 from deblurgan.images import write_png
-from deblurgan.pairs import files_below
 from deblurgan.sources import bundled
 from deblurgan.sources.ingest import ingest, locate
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from deblurgan import params
 from deblurgan.blur.contact_sheet import kernel_sheet
+from deblurgan.blur.synthesis import Earlier, Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
 from deblurgan.errors import reported
 from deblurgan.files import new_directory, require
 from deblurgan.images import write_png
-from deblurgan.scale import each
-from deblurgan.synthesis import Earlier, Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
+from deblurgan.parallel import each
 
 CLEAN = Path("data/clean")
 OUT = Path("data/synthetic")

@@ -13,13 +13,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deblurgan import training, winograd
-from deblurgan.checkpoints import Checkpoint, last_checkpoint
-from deblurgan.crops import CropSequence, centre_crops
-from deblurgan.datasets import Frame, Images
+from deblurgan import backend
+from deblurgan.networks import winograd
 from deblurgan.params import Params, load
-from deblurgan.training import DeblurGAN, _Both, build
-from stages import engine
+from deblurgan.training import devices, gan
+from deblurgan.training.checkpoints import Checkpoint, last_checkpoint
+from deblurgan.training.crops import CropSequence, centre_crops
+from deblurgan.training.frames import Frame, Images
+from deblurgan.training.gan import DeblurGAN, _Both, build
 
 ROOT = Path(__file__).parents[1]
 STEPS = 2
@@ -55,7 +56,7 @@ def pairs() -> list[Images]:
     return [Images(Frame(image), Frame(image // 2)) for image in sharp]
 
 
-def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Share) -> tuple:
+def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: devices.Share) -> tuple:
     """Go on from what the folder holds until that many epochs are done; the last one's logs, and how many were."""
     kept = last_checkpoint(folder, model.state)
     first = share.go_on(model.state, kept.values, len(kept.history))
@@ -87,7 +88,7 @@ def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
 
 def devices_of_one_processor(count: int) -> None:
     """Have as many devices; JAX is told by an environment variable before it starts."""
-    if count > 1 and engine.BACKEND == "tensorflow":
+    if count > 1 and backend.BACKEND == "tensorflow":
         import tensorflow as tf
 
         parts = [tf.config.LogicalDeviceConfiguration()] * count
@@ -97,12 +98,12 @@ def devices_of_one_processor(count: int) -> None:
 def main() -> None:
     out, precision, devices, dropout, *epochs = sys.argv[1:]
     devices_of_one_processor(int(devices))
-    training.build_features = small_features
+    gan.build_features = small_features
     winograd.CHANNELS = int(os.environ.get("WINOGRAD_CHANNELS", winograd.CHANNELS))
     folder, p = Path(out).with_suffix(".kept"), params(precision, float(dropout))
     folder.mkdir(exist_ok=True)
     for number in map(int, epochs):
-        with engine.all_devices(p.train.batch_size) as share:
+        with devices.all_devices(p.train.batch_size) as share:
             keras.utils.set_random_seed(1)
             assert share.devices == int(devices)
             model = build(p.generator, p.critic, p.train, p.seed)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from skimage import data
 
-from deblurgan import classical, tiles
 from deblurgan.blur.convolution import add_noise, blur_image
+from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import to_float
-from deblurgan.metrics import psnr
+from deblurgan.restoration import classical, tiles
 
 FEW = {"richardson-lucy": lambda image, kernel, iterations: classical.richardson_lucy(image, kernel, 2)}
 

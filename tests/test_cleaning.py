@@ -23,8 +23,8 @@ from scipy import ndimage
 
 import stages.clean
 from deblurgan.cleaning import duplicates
+from deblurgan.cleaning.conversion import Rejected, load_photo
 from deblurgan.cleaning.folder import clean_folder
-from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, preview
 from deblurgan.errors import UserError
 from deblurgan.params import Clean

@@ -19,16 +19,16 @@ from conftest import ROOT, SMALL
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 from skimage import color
 
-from deblurgan.archive import save_model
 from deblurgan.blur.convolution import blur_image
-from deblurgan.cleaning.hygiene import load_photo
+from deblurgan.cleaning.conversion import load_photo
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.images import to_uint8
-from deblurgan.models import build_generator
-from deblurgan.photos import read_photo, write_photo, written_name
-from stages.deblur import main
+from deblurgan.networks.generators import build_generator
+from deblurgan.networks.model_files import save_model
+from deblurgan.restoration.command import main
+from deblurgan.restoration.photo_files import read_photo, write_photo, written_name
 
 
 @pytest.fixture(scope="module")
@@ -695,7 +695,7 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, arguments, said):
     photo("RGB").save(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "stages.deblur", *arguments]
+    command = [sys.executable, "-m", "deblurgan", "deblur", *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode != 0
     assert said in done.stderr.splitlines()[-1]

@@ -13,14 +13,17 @@ from conftest import ROOT, SMALL, contents, edit_params
 from PIL import Image
 
 import stages.evaluate
-from deblurgan import evaluation, scale
-from deblurgan.archive import save_model
+from deblurgan import parallel
 from deblurgan.errors import UserError
-from deblurgan.evaluation import Restored, Rows, Score, kept_rows, measured, spread
-from deblurgan.figures import PANEL_WIDTH, error_map, panel, save_gains, where_worst
+from deblurgan.evaluation import scores
+from deblurgan.evaluation.measuring import Restored, measured
+from deblurgan.evaluation.rows import Rows, kept_rows
+from deblurgan.evaluation.scores import Score, spread
 from deblurgan.files import locked
 from deblurgan.images import read_rgb, write_png
-from deblurgan.models import build_generator
+from deblurgan.networks.generators import build_generator
+from deblurgan.networks.model_files import save_model
+from deblurgan.pictures import PANEL_WIDTH, error_map, panel, save_gains, where_worst
 
 
 class Killed(BaseException):
@@ -185,7 +188,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
         return measured(image)
 
     monkeypatch.setattr(stages.evaluate, "measured", counted)
-    monkeypatch.setattr(scale, "AHEAD", 2)
+    monkeypatch.setattr(parallel, "AHEAD", 2)
     with pytest.raises(KeyboardInterrupt):
         stages.evaluate.main()
     before = len(finished.read_text().splitlines())
@@ -205,18 +208,18 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
 
 def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
     stages.evaluate.main()
-    metrics, report = (json.loads(Path(path).read_text()) for path in (stages.evaluate.METRICS, evaluation.REPORT))
+    metrics, report = (json.loads(Path(path).read_text()) for path in (stages.evaluate.METRICS, scores.REPORT))
     assert list(metrics) == ["psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "images"]
     assert metrics == {name: report[name] for name in metrics}
     assert {"input_psnr", "psnr_gain_95", "baselines", "datasets", "stretched_128", "unpaired"} <= set(report)
     assert report["unpaired"]["photos"] == 1
     said = capsys.readouterr().out
-    evaluation.main()
+    scores.main()
     assert capsys.readouterr().out == said
     assert "test                           6 images   PSNR" in said
-    evaluation.REPORT.unlink()
+    scores.REPORT.unlink()
     with pytest.raises(UserError, match=r"report\.json is not there: `dvc repro evaluate` makes it"):
-        evaluation.main()
+        scores.main()
 
 
 def test_panels_are_the_same_photos_for_all_models(ready):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from conftest import PARAMS, ROOT, Repo, contents, edit_params
 
-from deblurgan import preset
-from deblurgan.archive import load_generator
+from deblurgan import presets
 from deblurgan.errors import UserError
+from deblurgan.networks.model_files import load_generator
 from deblurgan.params import check, read_yaml
-from stages.revisions import find_model
+from deblurgan.training.revisions import find_model
 
 pytestmark = pytest.mark.xdist_group("experiments")  # what they share is made once
 
@@ -56,7 +56,7 @@ def test_a_table_of_experiments_fits_a_terminal(repo: Repo):
     assert any("[heavier]" in line and " 50 " in line for line in table)
 
 
-FIND = "import sys; from pathlib import Path; from stages.revisions import find_model as find; "
+FIND = "import sys; from pathlib import Path; from deblurgan.training.revisions import find_model as find; "
 FOUND = FIND + "sys.stdout.write(find(sys.argv[1], Path('models/generator.keras')).as_posix())"
 
 
@@ -112,7 +112,7 @@ def test_queued_pair_of_experiments(repo: Repo):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_are_valid(path: Path):
-    both = preset.merged(read_yaml(PARAMS), read_yaml(path))
+    both = presets.merged(read_yaml(PARAMS), read_yaml(path))
     assert check(both, path.name).train.lambda_content > 0
     assert path.read_text().startswith("# ")  # what the list of presets shows
 
@@ -120,11 +120,11 @@ def test_presets_are_valid(path: Path):
 def test_a_preset_runs_as_an_experiment(repo: Repo):
     twin = repo.root / "presets/tiny.yaml"
     twin.write_text("# Tiny\nevaluate:\n  panels: 0\n")
-    repo.run(sys.executable, "-m", "deblurgan.preset", "tiny", "-n", "tiny")
+    repo.run(sys.executable, "-m", "deblurgan", "preset", "tiny", "-n", "tiny")
     assert read_yaml(repo.root / "params.yaml")["evaluate"]["panels"] == 0
     assert "# pictures of input, output, sharp and error" in (repo.root / "params.yaml").read_text()
     assert "tiny" in repo.dvc("exp", "list")
-    listed = repo.run(sys.executable, "-m", "deblurgan.preset")
+    listed = repo.run(sys.executable, "-m", "deblurgan", "preset")
     assert all(name in listed for name in ("seed", "paper", "tiny"))
 
 
@@ -134,7 +134,7 @@ def test_values_reach_dvc_as_they_are(tmp_path, monkeypatch):
     changes = "train:\n  learning_rate: 1e-05\n  vgg_weights: a b.h5\nsynthesize:\n  length: [1, 2]\n"
     (tmp_path / "presets/some.yaml").write_text(changes)
     monkeypatch.chdir(tmp_path)
-    assert preset.options("some", []) == [
+    assert presets.options("some", []) == [
         "-S", "train.learning_rate=1e-05", "-S", 'train.vgg_weights="a b.h5"', "-S", "synthesize.length=[1, 2]"
     ]  # fmt: skip
 
@@ -145,9 +145,9 @@ def test_a_preset_that_is_wrong_says_so(tmp_path, monkeypatch):
     (tmp_path / "presets/bad.yaml").write_text("train:\n  stepz: 3\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"params\.yaml with presets.bad\.yaml: train\.stepz is unknown .*steps"):
-        preset.options("bad", [])
+        presets.options("bad", [])
     with pytest.raises(UserError, match=r"no preset 'none'.* there are bad"):
-        preset.options("none", [])
+        presets.options("none", [])
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_preset_that_cannot_run_changes_nothing(paper, workspace, there, furth
         (workspace / name).mkdir()
     before = contents(workspace)
     with pytest.raises(UserError, match=re.escape(said)):
-        preset.main(["paper", *further])
+        presets.main(["paper", *further])
     assert contents(workspace) == before
     assert not paper
 
@@ -194,7 +194,7 @@ def test_a_preset_is_checked_with_what_is_set_on_the_way(paper, workspace, there
     for name in there:
         (workspace / name).mkdir()
     with pytest.raises(SystemExit):
-        preset.main(["paper", *further])
+        presets.main(["paper", *further])
     assert paper[0][-len(further) :] == further or not further
 
 
@@ -206,5 +206,5 @@ def test_a_preset_that_fails_says_how_to_go_back(paper, monkeypatch, capsys, cod
         return code
 
     monkeypatch.setattr(subprocess, "call", fails)
-    assert preset.run([]) == code
+    assert presets.run([]) == code
     assert ("git checkout params.yaml dvc.lock metrics" in capsys.readouterr().err) == bool(code and changed)

@@ -5,7 +5,8 @@ import pytest
 from conftest import SMALL
 from numpy.lib.stride_tricks import sliding_window_view
 
-from deblurgan.models import build_critic, build_generator
+from deblurgan.networks.critic import build_critic
+from deblurgan.networks.generators import build_generator
 from deblurgan.params import Critic
 
 RESNET = SMALL.model_copy(update={"blocks": 2, "norm": "instance", "dropout": 0.5})

@@ -23,12 +23,12 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 from deblurgan.errors import UserError
+from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb
-from deblurgan.metrics import psnr
-from deblurgan.pairs import split_by_hash
 from deblurgan.params import load
 from deblurgan.sources import bundled, gopro, web
 from deblurgan.sources.layouts import recognise
+from deblurgan.splits import split_by_hash
 
 OUT = Path("data/source/pairs")
 TRAIN, TEST = "GOPR0372_07_00", "GOPR0384_11_00"

@@ -12,15 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from deblurgan import vgg
+from deblurgan.backend import held_back_stderr
 from deblurgan.errors import UserError, reported
-from deblurgan.evaluation import by_scene, interval, report, score
-from deblurgan.figures import CAPTION, captioned, side_by_side, stacked
+from deblurgan.evaluation.scores import by_scene, interval, report, score
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
-from deblurgan.pairs import Place, find_pairs, partner, place_of, seed_for, split_by_hash
+from deblurgan.layout import Place, find_pairs, partner, place_of
+from deblurgan.networks import vgg19
 from deblurgan.params import Split
-from stages.engine import held_back_stderr
+from deblurgan.pictures import CAPTION, captioned, side_by_side, stacked
+from deblurgan.seeds import seed_for
+from deblurgan.splits import split_by_hash, split_of
 
 WEIGHTS = REAL_DATA / "VGG19/vgg19_block1to3_exact_fp32.npz"
 SPLIT = Split(val_fraction=0.1, test_fraction=0.2, val_scenes=["B"])
@@ -52,7 +54,7 @@ def test_the_hash_splits_in_the_given_proportions():
 
 def test_official_test_scenes_stay_and_named_training_scenes_validate():
     places = [Place("gopro", part, scene, "blur") for part, scene in (("train", "A"), ("train", "B"), ("test", "B"))]
-    assert [place.split(SPLIT) for place in places] == ["train", "val", "test"]
+    assert [split_of(place, SPLIT) for place in places] == ["train", "val", "test"]
 
 
 def test_a_set_without_a_split_is_split_by_scene():
@@ -219,7 +221,7 @@ def test_json_holds_no_nan(tmp_path):
 
 def random_weights(path):
     rng, before, arrays = np.random.default_rng(0), 3, {}
-    for name, filters in vgg.LAYERS.items():
+    for name, filters in vgg19.LAYERS.items():
         arrays[f"{name}__kernel"] = rng.normal(0, 0.05, (3, 3, before, filters)).astype(np.float32)
         arrays[f"{name}__bias"] = rng.normal(0, 0.05, filters).astype(np.float32)
         before = filters
@@ -231,15 +233,15 @@ def test_features_are_block3_conv3_before_its_relu(tmp_path):
     """Against Keras's own VGG19 with the same weights and its own preprocessing."""
     arrays = random_weights(tmp_path / "weights.npz")
     full = keras.applications.VGG19(include_top=False, weights=None)
-    for name in vgg.LAYERS:
+    for name in vgg19.LAYERS:
         full.get_layer(name).set_weights([arrays[f"{name}__kernel"], arrays[f"{name}__bias"]])
     image = np.random.default_rng(1).integers(0, 256, (1, 32, 48, 3)).astype(np.float32)
     reference = keras.Model(full.input, full.get_layer("block3_conv3").output)
     expected = reference.predict_on_batch(keras.applications.vgg19.preprocess_input(image.copy()))
-    features = vgg.build_features(str(tmp_path / "weights.npz"))
+    features = vgg19.build_features(str(tmp_path / "weights.npz"))
     found = features.predict_on_batch(image / 127.5 - 1)
     assert found.min() < 0
-    np.testing.assert_allclose(np.maximum(found, 0) * vgg.SCALE, expected, atol=1e-2)
+    np.testing.assert_allclose(np.maximum(found, 0) * vgg19.SCALE, expected, atol=1e-2)
     assert not features.trainable_variables
 
 
@@ -254,25 +256,25 @@ def test_weights_in_keras_own_file_are_read(tmp_path):
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, values in zip(names, weights, strict=True):
                 group.create_dataset(name, data=values)
-    kernel, bias = vgg.read_weights(path)["block2_conv1"]
+    kernel, bias = vgg19.read_weights(path)["block2_conv1"]
     np.testing.assert_array_equal(kernel, full.get_layer("block2_conv1").get_weights()[0])
     assert bias.shape == (128,)
 
 
 def test_missing_or_wrong_weights_are_one_line_and_never_random(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"train\.vgg_weights = .*none\.h5.*no such file; it is vgg19_weights"):
-        vgg.build_features(str(tmp_path / "none.h5"))
+        vgg19.build_features(str(tmp_path / "none.h5"))
     (tmp_path / "text.h5").write_text("no weights")
     with pytest.raises(UserError, match=r"text\.h5 does not hold VGG19's weights"):
-        vgg.build_features(str(tmp_path / "text.h5"))
+        vgg19.build_features(str(tmp_path / "text.h5"))
     np.savez(tmp_path / "other.npz", a=1)
     with pytest.raises(UserError, match=r"other\.npz does not hold VGG19's weights"):
-        vgg.build_features(str(tmp_path / "other.npz"))
+        vgg19.build_features(str(tmp_path / "other.npz"))
 
-    monkeypatch.setattr(vgg, "URL", "http://127.0.0.1:9/vgg19.h5")
-    monkeypatch.setattr(vgg, "FILE", "vgg19_nowhere.h5")
+    monkeypatch.setattr(vgg19, "URL", "http://127.0.0.1:9/vgg19.h5")
+    monkeypatch.setattr(vgg19, "FILE", "vgg19_nowhere.h5")
     with pytest.raises(UserError) as caught:
-        vgg.build_features(None)
+        vgg19.build_features(None)
     for part in ("vgg19_nowhere.h5", "http://127.0.0.1:9/vgg19.h5", "train.vgg_weights", "train.lambda_content"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -280,7 +282,7 @@ def test_missing_or_wrong_weights_are_one_line_and_never_random(tmp_path, monkey
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="the published weights are not on this machine")
 def test_published_weights_tell_blurred_from_sharp():
-    features = vgg.build_features(str(WEIGHTS))
+    features = vgg19.build_features(str(WEIGHTS))
     sharp = to_float(data.astronaut())[None]
     blur = np.asarray(keras.layers.AveragePooling2D(9, 1, padding="same")(sharp))
     a, b = features.predict_on_batch(blur), features.predict_on_batch(sharp)

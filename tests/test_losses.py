@@ -7,9 +7,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblurgan import losses
-from deblurgan.models import build_critic
+from deblurgan.networks.generators import build_critic
 from deblurgan.params import Critic
+from deblurgan.training import losses
 
 
 def images(seed, count=2, size=5):

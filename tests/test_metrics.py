@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
 
-from deblurgan.metrics import psnr, ssim, ssim_3d
+from deblurgan.evaluation.metrics import psnr, ssim, ssim_3d
 
 sizes = st.tuples(st.integers(11, 30), st.integers(11, 30), st.just(3))
 pairs = sizes.flatmap(lambda size: st.tuples(arrays(np.uint8, size), arrays(np.uint8, size)))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from deblurgan.archive import copy_weights, load_generator, save_model
 from deblurgan.errors import UserError
-from deblurgan.inference import deblur
-from deblurgan.layers import ReflectionPad
-from deblurgan.models import build_critic, build_generator, stride
+from deblurgan.networks.critic import build_critic
+from deblurgan.networks.generators import build_generator, stride
+from deblurgan.networks.layers import ReflectionPad
+from deblurgan.networks.model_files import copy_weights, load_generator, save_model
 from deblurgan.params import Critic
+from deblurgan.restoration.neural import deblur
 
 PAPER_GENERATOR = SMALL.model_copy(update={"filters": 64, "blocks": 9, "norm": "instance", "dropout": 0.5})
 PAPER_CRITIC = Critic(filters=64, layers=3, norm="instance", conditional=False)

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, Repo, committed, contents, edit_params, fresh_copy, git
 from ruamel.yaml import YAML
 
-from deblurgan.preset import flattened
+from deblurgan.presets import flattened
 
 STAGES = list(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
 

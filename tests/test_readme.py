@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT, committed
 from ruamel.yaml import YAML
 
-from deblurgan.preset import flattened
+from deblurgan.presets import flattened
 from deblurgan.sources import bundled
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

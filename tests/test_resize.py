@@ -14,11 +14,11 @@ from skimage import data
 
 import stages.resize
 import stages.synthesize
-from deblurgan import leaks
+from deblurgan.cleaning import leaks
 from deblurgan.errors import UserError
+from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, write_png
-from deblurgan.metrics import psnr
-from deblurgan.pairs import Place
+from deblurgan.layout import Place
 from deblurgan.params import Resize, read_yaml
 from deblurgan.resizing import resized
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from deblurgan.errors import UserError
-from deblurgan.photos import Photo, pixels_of, side_by_side
-from deblurgan.restorer import Restorer
-from deblurgan.tiles import IMAGE_BYTES, Method
+from deblurgan.restoration.photo_files import Photo, pixels_of, side_by_side
+from deblurgan.restoration.restorer import Restorer
+from deblurgan.restoration.tiles import IMAGE_BYTES, Method
 
 
 def method(reach=16, **changes):

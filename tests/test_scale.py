@@ -21,10 +21,10 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
-from deblurgan import scale
+from deblurgan import parallel
 from deblurgan.errors import UserError
+from deblurgan.parallel import CLUSTER, WORKERS, each
 from deblurgan.resizing import Job, resize_files
-from deblurgan.scale import CLUSTER, WORKERS, each
 
 pytestmark = pytest.mark.xdist_group("scale")  # what they share is made once
 
@@ -109,7 +109,7 @@ def test_a_killed_dask_worker_changes_nothing(monkeypatch, tmp_path, cluster):
 
 def test_a_cluster_without_workers_left_says_that_it_waits(monkeypatch, tmp_path, capsys):
     """They may have been a night's spot instances; the work goes on with those that come."""
-    monkeypatch.setattr(scale, "PATIENCE_FOR_RESULTS", 0.1)
+    monkeypatch.setattr(parallel, "PATIENCE_FOR_RESULTS", 0.1)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     with dask(tmp_path, env, "--no-nanny") as address:
         monkeypatch.setenv(CLUSTER, address)
@@ -163,7 +163,7 @@ def test_few_items_are_under_way_at_once(monkeypatch):
     results = each(lambda n: started.append(n) or n, range(1000), label="test", unit="item")
     for _ in range(10):
         next(results)
-    assert len(started) <= 10 + scale.AHEAD
+    assert len(started) <= 10 + parallel.AHEAD
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_few_items_are_under_way_at_once(monkeypatch):
     ],
 )
 def test_a_wrong_environment_is_one_line(monkeypatch, name, value, said):
-    monkeypatch.setattr(scale, "PATIENCE_FOR_DASK", 1)
+    monkeypatch.setattr(parallel, "PATIENCE_FOR_DASK", 1)
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=said):
         do(slow_square, range(3))
@@ -195,7 +195,7 @@ def test_processes_end_with_their_parent(tmp_path):
     """A killed run leaves no process behind that would go on writing."""
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
-        "from deblurgan.scale import each; from jobs import slow_square\n"
+        "from deblurgan.parallel import each; from jobs import slow_square\n"
         "if __name__ == '__main__':\n"
         "    for _ in each(slow_square, range(10**6), label='x', unit='x'): print('.', flush=True)\n"
     )

@@ -10,10 +10,10 @@ from conftest import PARAMS, ROOT
 from ruamel.yaml import YAML
 from stage_deps import DVC_YAML, closure, written
 
-from deblurgan.crops import CropSequence
-from deblurgan.datasets import Frame, Images
 from deblurgan.errors import UserError
 from deblurgan.params import Synthesize, load
+from deblurgan.training.crops import CropSequence
+from deblurgan.training.frames import Frame, Images
 
 STAGES = YAML(typ="safe").load(DVC_YAML)["stages"]
 

@@ -16,16 +16,16 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
-from deblurgan import synthesis
+from deblurgan.blur import synthesis
 from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import blur_image
+from deblurgan.blur.synthesis import blur_of, consecutive
 from deblurgan.blur.trajectory import random_blur
 from deblurgan.errors import UserError
+from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, write_png
-from deblurgan.metrics import psnr
 from deblurgan.params import Synthesize, load
-from deblurgan.synthesis import blur_of, consecutive
 
 OUT = Path("data/synthetic")
 SETTINGS = Synthesize(

@@ -6,11 +6,11 @@ from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblurgan import inference, tiles
 from deblurgan.errors import UserError
-from deblurgan.inference import network, reach_of
-from deblurgan.models import build_generator, stride
-from deblurgan.tiles import Method, _spans, check_tile, memory_for, restore, tile_for
+from deblurgan.networks.generators import build_generator, stride
+from deblurgan.restoration import neural, tiles
+from deblurgan.restoration.neural import network, reach_of
+from deblurgan.restoration.tiles import Method, _spans, check_tile, memory_for, restore, tile_for
 
 GENERATORS = {
     "resnet": SMALL,
@@ -102,13 +102,13 @@ def test_tiles_are_chosen_by_the_memory():
 def test_a_photo_too_large_for_the_budget_is_deblurred_in_tiles_by_the_pipeline(monkeypatch):
     """Its own copies come on top of the budget, so that no photo stops a stage."""
     generator, image = build_generator(SMALL), (127.5 * (pixels(300, 200) + 1)).astype(np.uint8)
-    whole = inference.deblur(generator, image)
-    monkeypatch.setattr(tiles, "MEMORY", inference.COPIES * 4 * 4 * 180**2 / 1e9)
+    whole = neural.deblur(generator, image)
+    monkeypatch.setattr(tiles, "MEMORY", neural.COPIES * 4 * 4 * 180**2 / 1e9)
     with pytest.raises(UserError, match=r"200x300 pixels need 0\.\d GB"):
         tile_for(network(generator), image.shape, tiles.MEMORY / 2)
     budget = tiles.MEMORY + tiles.IMAGE_BYTES * 60000 / 1e9
     assert tile_for(network(generator), image.shape, budget) < 300
-    np.testing.assert_allclose(inference.deblur(generator, image).astype(int), whole, atol=1)
+    np.testing.assert_allclose(neural.deblur(generator, image).astype(int), whole, atol=1)
 
 
 @pytest.mark.parametrize("shape", [(1000, 1400, 3), (300, 1500, 3)])
@@ -167,5 +167,5 @@ def test_a_generator_is_shown_few_sizes(monkeypatch):
     generator, shown = build_generator(SMALL), set()
     monkeypatch.setattr(generator, "predict_on_batch", lambda batch: shown.add(batch.shape) or batch)
     for side in range(20, 120):
-        inference.deblur(generator, np.zeros((side, 100, 3), np.uint8))
+        neural.deblur(generator, np.zeros((side, 100, 3), np.uint8))
     assert shown == {(1, 64, 128, 3), (1, 128, 128, 3)}

@@ -22,24 +22,26 @@ from stage_deps import closure
 from tensorboardX.proto.event_pb2 import Event
 
 import stages.train
-from deblurgan import losses
-from deblurgan.archive import load_generator
+from deblurgan import backend
 from deblurgan.blur.convolution import blur_image
 from deblurgan.blur.trajectory import random_blur
-from deblurgan.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
-from deblurgan.checkpoints import Kept, last_checkpoint, save, scratch
-from deblurgan.crops import CropSequence, _enlarged, centre_crops, random_crop
-from deblurgan.datasets import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.errors import UserError
-from deblurgan.figures import CAPTION
+from deblurgan.evaluation.metrics import psnr
 from deblurgan.files import locked
 from deblurgan.images import to_float, write_png
 from deblurgan.memory import free_memory
-from deblurgan.metrics import psnr
-from deblurgan.models import build_critic, build_generator
+from deblurgan.networks.critic import build_critic
+from deblurgan.networks.generators import build_generator
+from deblurgan.networks.model_files import load_generator
 from deblurgan.params import Critic, load
-from deblurgan.training import DeblurGAN, Trapezoid, build
-from stages import engine
+from deblurgan.pictures import CAPTION
+from deblurgan.training import losses
+from deblurgan.training.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
+from deblurgan.training.checkpoints import Kept, last_checkpoint, save, scratch
+from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, random_crop
+from deblurgan.training.frames import Frame, Images, frames_of, keep_in_memory, load_pairs
+from deblurgan.training.gan import DeblurGAN, build
+from deblurgan.training.optimizers import Trapezoid
 
 GENERATOR = SMALL.model_copy(update={"identity_start": True})
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
@@ -314,7 +316,7 @@ def test_a_fresh_blur_is_that_of_the_whole_photo(size):
         kernels.append(random_blur(rng, **options))
         return kernels[-1]
 
-    with mock.patch("deblurgan.crops.random_blur", remembered):
+    with mock.patch("deblurgan.training.crops.random_blur", remembered):
         for n in range(10):
             blur, crop = random_crop(Images(Frame(sharp)), np.random.default_rng(n), settings, draw)
             top, left = np.argwhere((windows(sharp, 32) == crop).all(axis=(2, 3, 4)))[0]
@@ -730,7 +732,7 @@ def test_sample_pictures_say_what_they_show():
 
 
 def named(tmp_path, monkeypatch, machine="this one", **changes) -> str:
-    monkeypatch.setattr(engine, "facts", lambda: [machine])
+    monkeypatch.setattr(backend, "facts", lambda: [machine])
     pairs, val = load_pairs(tmp_path, "train", 16, fresh=True), load_pairs(tmp_path, "train", 16)[:1]
     p = PARAMS.model_copy(update={"train": DEFAULT.model_copy(update=changes)})
     return stages.train.name_of(p, pairs, val, None)
@@ -764,9 +766,9 @@ def test_a_training_goes_on_on_another_machine_unless_the_same_bytes_are_asked_f
 def test_processors_differ_by_what_they_compute_with():
     """Not by flags that come and go with the kernel."""
     one = "model name\t: A\nflags\t: fpu sse2 avx2 fma\n"
-    assert engine.processors(one) == engine.processors(one.replace("fpu", "fpu flush_l1d md_clear"))
-    assert engine.processors(one) != engine.processors(one.replace("avx2", ""))
-    assert engine.processors(one) != engine.processors(one.replace("A", "B"))
+    assert backend.processors(one) == backend.processors(one.replace("fpu", "fpu flush_l1d md_clear"))
+    assert backend.processors(one) != backend.processors(one.replace("avx2", ""))
+    assert backend.processors(one) != backend.processors(one.replace("A", "B"))
 
 
 NOT_COMPUTING = {

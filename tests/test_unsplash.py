@@ -19,10 +19,10 @@ import stages.clean
 import stages.fetch_unsplash
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
-from deblurgan.sources import allowance, web
-from deblurgan.sources.allowance import Allowance
-from deblurgan.sources.photos import LeftOut, Wanted
-from deblurgan.sources.unsplash import Photo
+from deblurgan.sources import rate_limit, web
+from deblurgan.sources.photo_downloads import LeftOut, Wanted
+from deblurgan.sources.rate_limit import Allowance
+from deblurgan.sources.unsplash_api import UnsplashPhoto
 from deblurgan.sources.web import Gone
 
 OUT = Path("data/source/unsplash")
@@ -32,7 +32,7 @@ RECORDED = REAL_DATA / "unsplash_api/extracted"
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(allowance, "time", clock)
+    monkeypatch.setattr(rate_limit, "time", clock)
     monkeypatch.setattr(web, "time", clock)
     return clock
 
@@ -92,7 +92,7 @@ def test_the_key_is_written_nowhere(workspace, api, capsys, monkeypatch):
     stages.fetch_unsplash.main()
     api.gone["a0"] = 404
     api.left = 0
-    monkeypatch.setattr(allowance, "REFUSALS", 0)
+    monkeypatch.setattr(rate_limit, "REFUSALS", 0)
     edit_params(workspace, {"fetch_unsplash": {"photos_per_query": 3}})
     with pytest.raises(UserError) as caught:
         stages.fetch_unsplash.main()
@@ -309,7 +309,7 @@ def test_one_photo_of_one_is_not_few(workspace, api):
 )
 def test_photos_that_are_few_are_left_out(wanted, every):
     left_out = LeftOut(wanted)
-    photo = Photo("x", "", "", "http://x", "http://x", "")
+    photo = UnsplashPhoto("x", "", "", "http://x", "http://x", "")
     for tried in range(every, wanted + 1, every):
         left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)
     assert len(left_out.rows) == wanted // every
@@ -318,7 +318,7 @@ def test_photos_that_are_few_are_left_out(wanted, every):
 @pytest.mark.parametrize(("wanted", "few"), [(10, 3), (1000, 10), (20000, 10)])
 def test_an_outage_is_noticed_soon(wanted, few):
     left_out = LeftOut(wanted)
-    photo = Photo("x", "", "", "http://x", "http://x", "")
+    photo = UnsplashPhoto("x", "", "", "http://x", "http://x", "")
     with pytest.raises(UserError, match=f"{few + 1} of {few + 1} photos cannot be had"):
         for tried in range(1, 30):
             left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from deblurgan.errors import UserError
-from deblurgan.video import deblur_video
-from stages.deblur import main
+from deblurgan.restoration.command import main
+from deblurgan.restoration.video import deblur_video
 
 MILLISECOND, TICK = Fraction(1, 1000), Fraction(1, 30000)
 TURN = 1 << 16

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from deblurgan import winograd
-from deblurgan.models import build_critic, build_generator
+from deblurgan.networks import winograd
+from deblurgan.networks.critic import build_critic
+from deblurgan.networks.generators import build_generator
 from deblurgan.params import load
 
 SIZES = (2, 3, 4, 5)

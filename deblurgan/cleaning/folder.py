@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from deblurgan.cleaning import filters
+from deblurgan.cleaning.conversion import Rejected, load_photo
 from deblurgan.cleaning.duplicates import Look, across_groups, exact_duplicates, look, near_duplicates, similar_before
-from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, doubt, preview
-from deblurgan.files import link_or_copy, naming, sha256_of
+from deblurgan.files import files_below, link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
-from deblurgan.pairs import files_below, partner, place_of, scene_of
+from deblurgan.layout import partner, place_of, scene_of
+from deblurgan.parallel import each
 from deblurgan.params import Clean
-from deblurgan.scale import each
 
 MISSING_PARTNER = "missing partner"
 OTHER_SIZE = "partner of another size"

@@ -5,22 +5,27 @@ but teach textures and smooth surfaces; the two motorcycle views show one scene,
 licences are those that scikit-image's documentation states.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import skimage
+from PIL import Image
+from tqdm import tqdm
 
 from deblurgan.blur.camera import average_frames, camera_path, film
+from deblurgan.blur.convolution import add_noise, blur_image
+from deblurgan.blur.trajectory import random_blur
 from deblurgan.errors import UserError
 from deblurgan.images import quantize, read_rgb
-from deblurgan.pairs import seed_for
 from deblurgan.params import BundledCamera
+from deblurgan.seeds import seed_for
 
 
 @dataclass(frozen=True)
-class Photo:
+class BundledPhoto:
     """A photograph inside the scikit-image package."""
 
     file: str
@@ -39,16 +44,16 @@ class Photo:
         return Path(skimage.__file__).parent / "data" / self.file
 
 
-MOTORCYCLE = Photo(
+MOTORCYCLE = BundledPhoto(
     "motorcycle_left.png",
     "Nera Nesic, Porter Westling, Xi Wang, York Kitajima, Greg Krathwohl, Daniel Scharstein",
     "Middlebury Stereo 2014: research use with citation",
     "https://vision.middlebury.edu/stereo/data/scenes2014/",
 )
-ASTRONAUT = Photo("astronaut.png", "NASA", "public domain", "https://flic.kr/p/r9qvLn")
-BRICK = Photo("brick.png", "CC0Textures", "CC0", "https://cc0textures.com/view.php?tex=Bricks25")
-COFFEE = Photo("coffee.png", "Rachel Michetti", "CC0", "https://scikit-image.org")
-CAMERA = Photo("camera.png", "Lav Varshney", "CC0", "https://scikit-image.org")
+ASTRONAUT = BundledPhoto("astronaut.png", "NASA", "public domain", "https://flic.kr/p/r9qvLn")
+BRICK = BundledPhoto("brick.png", "CC0Textures", "CC0", "https://cc0textures.com/view.php?tex=Bricks25")
+COFFEE = BundledPhoto("coffee.png", "Rachel Michetti", "CC0", "https://scikit-image.org")
+CAMERA = BundledPhoto("camera.png", "Lav Varshney", "CC0", "https://scikit-image.org")
 
 SCENES = {
     "train/GOPR9001_11_00": MOTORCYCLE,
@@ -61,16 +66,16 @@ SCENES = {
 
 SHARP = (
     ASTRONAUT,
-    Photo("chelsea.png", "Stefan van der Walt", "CC0", "https://scikit-image.org"),
-    Photo("coins.png", "Brooklyn Museum", "no known restrictions", "https://www.brooklynmuseum.org"),
-    Photo("grass.png", "linolafett", "CC0", "https://www.deviantart.com/linolafett/art/Grass-01-434853879"),
-    Photo("gravel.png", "CC0Textures", "CC0", "https://cc0textures.com/view.php?tex=Gravel04"),
-    Photo("hubble_deep_field.jpg", "NASA", "public domain", "https://hubblesite.org"),
-    Photo(
+    BundledPhoto("chelsea.png", "Stefan van der Walt", "CC0", "https://scikit-image.org"),
+    BundledPhoto("coins.png", "Brooklyn Museum", "no known restrictions", "https://www.brooklynmuseum.org"),
+    BundledPhoto("grass.png", "linolafett", "CC0", "https://www.deviantart.com/linolafett/art/Grass-01-434853879"),
+    BundledPhoto("gravel.png", "CC0Textures", "CC0", "https://cc0textures.com/view.php?tex=Gravel04"),
+    BundledPhoto("hubble_deep_field.jpg", "NASA", "public domain", "https://hubblesite.org"),
+    BundledPhoto(
         "ihc.png", "Center for Microscopy and Molecular Imaging", "no known restrictions", "https://scikit-image.org"
     ),
     MOTORCYCLE,
-    Photo(
+    BundledPhoto(
         "retina.jpg",
         "Mikael Häggström",
         "CC0",
@@ -81,14 +86,14 @@ SHARP = (
 split, all others into training; two of those are training scenes above, too."""
 
 BLURRED = (
-    Photo("rocket.jpg", "SpaceX", "public domain", "https://www.flickr.com/photos/spacexphotos/16511594820"),
-    Photo("text.png", "Wikipedia", "public domain", "https://en.wikipedia.org/wiki/File:Corner.png"),
+    BundledPhoto("rocket.jpg", "SpaceX", "public domain", "https://www.flickr.com/photos/spacexphotos/16511594820"),
+    BundledPhoto("text.png", "Wikipedia", "public domain", "https://en.wikipedia.org/wiki/File:Corner.png"),
 )
 """Photos that are delivered strongly blurred and without a partner; their sharp versions serve nowhere else."""
 
 
 def film_scene(
-    name: str, photo: Photo, camera: BundledCamera, *, linear: bool, seed: int
+    name: str, photo: BundledPhoto, camera: BundledCamera, *, linear: bool, seed: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Film one photo and average its frames into pairs.
 
@@ -129,3 +134,23 @@ def film_scene(
     for first in range(0, len(path), count):
         taken = [quantize(next(frames)) for _ in range(count)]
         yield f"{first + count // 2 + 1:06d}", average_frames(taken, linear=linear), taken[count // 2]
+
+
+STRONG = {"length": (60.0, 60.0), "shake": (0.003,), "exposure": (0.5,)}
+"""Blur of the photos without a sharp partner."""
+
+
+def copy_bundled(out: Path, seed: int) -> Iterator[tuple[str, ...]]:
+    """Write scikit-image's photos; yield their rows of photos.csv."""
+    for photo in tqdm(SHARP + BLURRED, desc="fetch_unsplash", unit="photo"):
+        kind = "blurred" if photo in BLURRED else "sharp"
+        target = out / kind / f"{photo.id}.jpg"
+        if kind == "blurred":
+            rng = np.random.default_rng(seed_for(seed, "unpartnered", photo.id))
+            blurred = blur_image(read_rgb(photo.path), random_blur(rng, **STRONG).kernel)
+            Image.fromarray(add_noise(blurred, rng, 1)).save(target, quality=95, subsampling=0)
+        elif photo.path.suffix == ".jpg":
+            shutil.copyfile(photo.path, target)
+        else:
+            Image.fromarray(read_rgb(photo.path)).save(target, quality=95, subsampling=0)
+        yield photo.id, kind, photo.author, "", photo.link, photo.licence, "bundled"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from deblurgan.errors import UserError
-from deblurgan.pairs import UNSPLIT
+from deblurgan.layout import UNSPLIT
 from deblurgan.sources.layouts import Entry
 
 NAME = "gopro"

@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from deblurgan.errors import UserError
-from deblurgan.files import cache_directory, home_expanded, sha256_of
-from deblurgan.pairs import files_below
+from deblurgan.files import cache_directory, files_below, home_expanded, sha256_of
 from deblurgan.params import IngestGopro
 from deblurgan.sources import gopro, kaggle
+from deblurgan.sources.folders_and_zips import open_tree
 from deblurgan.sources.layouts import Entry, recognise
-from deblurgan.sources.trees import open_tree
 from deblurgan.sources.web import address_for_people, download
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deblurgan.errors import UserError
-from deblurgan.pairs import GOPRO_SCENE, UNSPLIT
+from deblurgan.layout import GOPRO_SCENE, UNSPLIT
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 KINDS = {"blur": "blur", "input": "blur", "blur_gamma": "blur_gamma", "sharp": "sharp", "target": "sharp"}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from deblurgan.errors import UserError
 from deblurgan.files import home_expanded
-from deblurgan.sources.unsplash import REFERRAL, Photo
+from deblurgan.sources.unsplash_api import REFERRAL, UnsplashPhoto
 
 TABLES = "photos.[ct]sv*"
 LICENCE = "Unsplash Dataset Lite: internal use, also for training models; not for redistribution"
 
 
-def find_photos(path: Path | str, query: str, count: int) -> Iterator[Photo]:
+def find_photos(path: Path | str, query: str, count: int) -> Iterator[UnsplashPhoto]:
     """Find photos whose description holds every word of a query, in the order of the list.
 
     Parameters
@@ -30,7 +30,7 @@ def find_photos(path: Path | str, query: str, count: int) -> Iterator[Photo]:
 
     Yields
     ------
-    Photo
+    UnsplashPhoto
         Each one once.
 
     Raises
@@ -54,7 +54,7 @@ def find_photos(path: Path | str, query: str, count: int) -> Iterator[Photo]:
             return
 
 
-def _described(table: Path, words: set[str]) -> Iterator[Photo]:
+def _described(table: Path, words: set[str]) -> Iterator[UnsplashPhoto]:
     """Photos of one part of the table whose description holds all words."""
     try:
         with open(table, newline="", encoding="utf-8-sig") as stream:
@@ -74,9 +74,9 @@ def _described(table: Path, words: set[str]) -> Iterator[Photo]:
         ) from None
 
 
-def _photo(row: dict[str, str]) -> Photo:
+def _photo(row: dict[str, str]) -> UnsplashPhoto:
     name = f"{row['photographer_first_name'] or ''} {row['photographer_last_name'] or ''}".strip()
-    return Photo(
+    return UnsplashPhoto(
         id=row["photo_id"],
         photographer=name or row["photographer_username"],
         profile=f"https://unsplash.com/@{row['photographer_username']}{REFERRAL}",

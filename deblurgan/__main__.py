@@ -1,0 +1,45 @@
+"""The front door: `python -m deblurgan` lists what can be done."""
+
+import importlib
+import sys
+
+from deblurgan.errors import keep_interrupts_short, reported
+
+keep_interrupts_short()
+
+COMMANDS = {
+    "deblur": ("deblurgan.restoration.command", "deblur photos, folders and clips of yours"),
+    "preset": ("deblurgan.presets", "list the recipes of real trainings, or run one as an experiment"),
+    "scores": ("deblurgan.evaluation.scores", "print what the last evaluation found"),
+}
+"""The module whose `main` takes the arguments that follow, and what it does."""
+
+
+def usage() -> str:
+    """What can be done."""
+    lines = [f"  {name:8s} {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "python -m deblurgan COMMAND ...",
+            "",
+            *lines,
+            "",
+            "Each command has --help. The pipeline itself is run by `dvc repro`, or `make repro`.",
+        ]
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Run a command, or list all."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        sys.exit(f"deblurgan: error: no command {name!r}\n\n{usage()}")
+    with reported(name):
+        importlib.import_module(COMMANDS[name][0]).main(rest)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

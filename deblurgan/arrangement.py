@@ -1,0 +1,70 @@
+"""Which image goes where in data/resized: by split, data set, scene and kind."""
+
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+from pathlib import Path, PurePosixPath
+
+from deblurgan.errors import UserError
+from deblurgan.files import files_below
+from deblurgan.layout import find_pairs, place_of
+from deblurgan.params import Resize, Split
+from deblurgan.resizing import Job
+from deblurgan.splits import split_of, with_validation
+
+BATCH = 8
+"""Images in a job; equal ones among them are resized once."""
+
+
+def plan(clean: Path, synthetic: Path, split: Split) -> Iterator[tuple[Path, Path]]:
+    """Pair every image with its place below data/resized.
+
+    Parameters
+    ----------
+    clean, synthetic
+        The outputs of cleaning and of synthesis.
+    split
+        Which scenes and photos validate and test.
+
+    Raises
+    ------
+    UserError
+        A scene that shall validate is not there.
+    """
+    pairs = find_pairs(clean / "pairs")
+    places = [place for pair in pairs if (place := place_of(PurePosixPath(pair.blur.relative_to(clean))))]
+    given, split = split, with_validation(split, places)
+    if split != given:
+        chosen = ", ".join(split.val_scenes[len(given.val_scenes) :])
+        print(f"resize: no scenes to validate with are named, so split.val_fraction takes {chosen} from training")
+    scenes = sorted({place.scene for place in places if place.part == "train"})
+    if unknown := sorted(set(split.val_scenes) - set(scenes)):
+        raise UserError(
+            f"split.val_scenes names {', '.join(unknown)}, but {clean}/pairs/*/train has {', '.join(scenes) or 'none'}"
+        )
+    for pair, place in zip(pairs, places, strict=True):
+        for path in (pair.blur, pair.sharp):
+            yield path, Path(split_of(place, split), place.dataset, place.scene, path.parent.name, path.name)
+    for pair in find_pairs(synthetic):
+        for path in (pair.blur, pair.sharp):
+            yield path, path.relative_to(synthetic)
+    for path in files_below(clean / "unsplash" / "blurred"):
+        yield path, Path("unpaired", path.name)
+
+
+def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterator[Job]:
+    """Batch the images of each folder; unpaired photos are never cut into tiles.
+
+    Raises
+    ------
+    UserError
+        Two images would get the same place.
+    """
+    images = sorted(images, key=lambda image: image[1])
+    for (one, target), (other, next_target) in pairwise(images):
+        if target == next_target:
+            raise UserError(f"{one} and {other} would both become data/resized/{target}: rename one of their scenes")
+    whole = settings.model_copy(update={"mode": "none"}) if settings.mode == "tile" else settings
+    for folder, group in groupby(images, key=lambda image: image[1].parent):
+        rows = [(source.resolve(), out.resolve() / name) for source, name in group]
+        how = whole if folder == Path("unpaired") else settings
+        yield from (Job(tuple(rows[i : i + BATCH]), how) for i in range(0, len(rows), BATCH))

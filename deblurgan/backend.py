@@ -1,0 +1,96 @@
+"""Keras and its backend, imported without their start-up notes: whatever computes with networks imports this first."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def held_back_stderr() -> Iterator[None]:
+    """Hold back what is written to standard error, by C libraries too, and show it if the body fails by itself."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes:
+        kept = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
+
+BACKENDS = ("tensorflow", "jax")
+HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+"""Environment variable of Keras: how many processes train together."""
+SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", HOSTS)
+"""Environment variables that change what a backend computes."""
+
+try:
+    with held_back_stderr():  # a machine without a GPU is told so six times
+        import keras
+
+        BACKEND = keras.backend.backend()
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")
+        elif BACKEND == "jax":
+            import jax
+except ModuleNotFoundError as error:
+    sys.exit(f"error: KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}; it can be {' or '.join(BACKENDS)}")
+if BACKEND not in BACKENDS:
+    sys.exit(f"error: KERAS_BACKEND={BACKEND} is not supported; it can be {' or '.join(BACKENDS)}")
+
+
+def be_deterministic() -> None:
+    """Give the same bits for the same inputs on the same kind of machine, on a GPU too; call it first."""
+    if BACKEND == "tensorflow":
+        tf.config.experimental.enable_op_determinism()
+    else:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+
+
+def device() -> str:
+    """What computes: the backend, its version and the processor."""
+    if BACKEND == "tensorflow":
+        gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        names = [gpu.get("device_name", "GPU") for gpu in gpus]
+        version = tf.__version__
+    else:
+        names = [gpu.device_kind for gpu in jax.devices() if gpu.platform != "cpu"]
+        version = jax.__version__
+    processor = ", ".join(names) or f"{platform.machine()}, {os.cpu_count()} cores"
+    return f"{BACKEND} {version}, {processor}"
+
+
+def facts() -> list[str]:
+    """All of this machine that changes the last bits of a training: device, versions, switches, processor, threads."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
+    switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
+    cpu = Path("/proc/cpuinfo")
+    return [device(), *versions, *switches, *(processors(cpu.read_text()) if cpu.exists() else [platform.processor()])]
+
+
+def processors(cpuinfo: str) -> list[str]:
+    """Models and vector instructions in the words of /proc/cpuinfo; its other flags change with the kernel."""
+    kinds = set()
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.startswith("model"):
+            kinds.add(line)
+        elif name.startswith(("flags", "Features")):
+            kinds.add(" ".join(sorted(re.findall(r"\b(?:avx|sse|fma|f16c|amx|asimd|sve|sme|fp|bf16)\w*", value))))
+    return sorted(kinds)

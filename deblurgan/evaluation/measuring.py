@@ -1,0 +1,79 @@
+"""What is measured of restored images, in any process: no network is needed for it."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from skimage.measure import blur_effect
+
+from deblurgan.evaluation.rows import Row
+from deblurgan.evaluation.scores import compared, score, squashed
+from deblurgan.images import read_rgb
+from deblurgan.restoration import tiles
+from deblurgan.restoration.classical import algorithm
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A test image as the networks have left it, all that is measured of it being still to do.
+
+    Attributes
+    ----------
+    name
+        Data set, scene, frame.
+    sharp
+        Where the sharp image is.
+    blur, restored
+        `uint8` of one shape (H, W, 3).
+    stretched
+        What the generator makes of `squashed` of the blurred one.
+    kernel
+        Point spread function of the blur, for the baselines; None where it is not known.
+    in_light
+        Whether the blur has mixed light, or stored values.
+    baselines
+        Names of `classical.ALGORITHMS`.
+    measures
+        What the networks have measured themselves.
+    """
+
+    name: tuple[str, str, str]
+    sharp: Path
+    blur: np.ndarray
+    restored: np.ndarray
+    stretched: np.ndarray
+    kernel: np.ndarray | None
+    in_light: bool
+    baselines: tuple[str, ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sharpened:
+    """A photo without a sharp partner, before and after: `uint8` of one shape (H, W, 3)."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
+def measured(job: Restored | Sharpened) -> Row:
+    """Do either job."""
+    return scored(job) if isinstance(job, Restored) else blurriness(job)
+
+
+def scored(job: Restored) -> Row:
+    """Score a test image, the baselines on it, and what is left of both at the size of the project before."""
+    sharp = read_rgb(job.sharp)
+    methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in job.baselines}
+    others = {name: tiles.deblur(method, job.blur) for name, method in methods.items()}
+    found = score(job.name, job.blur, job.restored, sharp, others)
+    small_sharp = squashed(sharp)
+    before, after = (compared(image, small_sharp) for image in (squashed(job.blur), job.stretched))
+    stretched = {**after, **{f"input_{key}": value for key, value in before.items()}}
+    return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched}
+
+
+def blurriness(job: Sharpened) -> Row:
+    """How blurred a photo is, 0 to 1, before and after."""
+    before, after = (float(blur_effect(photo, channel_axis=-1)) for photo in (job.before, job.after))
+    return {"blur_effect": after, "input_blur_effect": before}

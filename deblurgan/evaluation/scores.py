@@ -1,0 +1,197 @@
+"""Scores of restored images against sharp ones, beside those of the untouched input and of older algorithms.
+
+`python -m deblurgan scores` says what the last evaluation found.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deblurgan.errors import UserError
+from deblurgan.evaluation.metrics import psnr, ssim, ssim_3d
+
+REPORT = Path("metrics/evaluate/report.json")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One test image: measures by name, see `score`, for each baseline its PSNR and SSIM, and those of `squashed`."""
+
+    dataset: str
+    scene: str
+    frame: str
+    measures: dict[str, float]
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    stretched: dict[str, float] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> float:
+        """A measure."""
+        return self.measures[name]
+
+
+HIGHEST_PSNR = 100.0
+"""What equal images count as, in dB: a mean with their infinite PSNR would say nothing."""
+
+STRETCHED = 128
+"""Side in pixels to which the project that this began as squashed its frames, and at which it measured."""
+
+RESAMPLES = 2000
+"""Of the test images, for an interval of confidence."""
+
+COMPARED = ("psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "vgg", "images")
+"""What of the report people compare from model to model."""
+
+
+def compared(image: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
+    """PSNR, SSIM and the SSIM of papers of one image; both are `uint8` of one shape (H, W, 3)."""
+    return {
+        "psnr": min(psnr(image, sharp), HIGHEST_PSNR),
+        "ssim": ssim(image, sharp),
+        "ssim_3d": ssim_3d(image, sharp),
+    }
+
+
+def squashed(image: np.ndarray) -> np.ndarray:
+    """Stretch an image to the square of the project that this began as."""
+    small = Image.fromarray(image).resize((STRETCHED, STRETCHED), Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
+def score(
+    name: tuple[str, str, str],
+    blur: np.ndarray,
+    restored: np.ndarray,
+    sharp: np.ndarray,
+    baselines: dict[str, np.ndarray] | None = None,
+) -> Score:
+    """Measure one image.
+
+    Parameters
+    ----------
+    name
+        Data set, scene, frame.
+    blur, restored, sharp
+        `uint8` of one shape (H, W, 3).
+    baselines
+        What others made of the blurred image.
+
+    Returns
+    -------
+    Score
+        `psnr` in dB, `ssim` and `ssim_3d` of the restored image; the same of the blurred one as `input_psnr` and so on;
+        and the difference as `psnr_gain` and so on.
+    """
+    after, before = compared(restored, sharp), compared(blur, sharp)
+    measures = {**after, **{f"input_{key}": value for key, value in before.items()}}
+    measures |= {f"{key}_gain": after[key] - before[key] for key in after}
+    others = {key: compared(image, sharp) for key, image in (baselines or {}).items()}
+    return Score(*name, measures, others)
+
+
+def summary(scores: Iterable[Score]) -> dict:
+    """Average of each measure over images, how many there are, and `psnr_gain_95`, the interval of the mean gain."""
+    scores = list(scores)
+    found = {**averages([s.measures for s in scores]), "images": len(scores)}
+    return {**found, "psnr_gain_95": interval([s["psnr_gain"] for s in scores])}
+
+
+def by_scene(scores: Iterable[Score]) -> dict[tuple[str, str], dict]:
+    """`summary` of each scene, by data set and scene."""
+    scores = list(scores)
+    scenes = sorted({(s.dataset, s.scene) for s in scores})
+    return {scene: summary(s for s in scores if (s.dataset, s.scene) == scene) for scene in scenes}
+
+
+def tables(scores: list[Score]) -> tuple[list[list], list[list]]:
+    """Rows of a table of images and of a table of scenes, a header first."""
+    measures, others = list(scores[0].measures), list(scores[0].baselines)
+    images = [["dataset", "scene", "frame", *measures, *(f"{name}_psnr" for name in others)]]
+    for s in scores:
+        values = [*s.measures.values(), *(s.baselines[name]["psnr"] for name in others)]
+        images.append([s.dataset, s.scene, s.frame, *(f"{value:.4f}" for value in values)])
+    scenes = [["dataset", "scene", "images", *measures]]
+    for (dataset, scene), part in by_scene(scores).items():
+        scenes.append([dataset, scene, part["images"], *(f"{part[name]:.4f}" for name in measures)])
+    return images, scenes
+
+
+def averages(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each value over rows of the same names."""
+    return {name: round(float(np.mean([row[name] for row in rows])), 6) for name in rows[0]}
+
+
+def interval(values: list[float], seed: int = 0) -> list[float]:
+    """95 % bootstrap interval of a mean: between which means 95 % of resampled sets of images lie."""
+    rng = np.random.default_rng(seed)
+    sample = np.asarray(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
+    return [round(float(bound), 6) for bound in np.percentile(sample.mean(axis=1), (2.5, 97.5))]
+
+
+def report(scores: list[Score]) -> dict:
+    """Sum up a test.
+
+    Returns
+    -------
+    dict
+        `summary` of all images, with `baselines`, the mean measures of each of them; and under `datasets` the same of
+        each data set; `stretched_128` is the mean of `Score.stretched`.
+    """
+    datasets = {s.dataset: [other for other in scores if other.dataset == s.dataset] for s in scores}
+    found = _beside_baselines(scores)
+    found["datasets"] = {name: _beside_baselines(part) for name, part in sorted(datasets.items())}
+    if scores[0].stretched:
+        found[f"stretched_{STRETCHED}"] = averages([s.stretched for s in scores])
+    return found
+
+
+def _beside_baselines(scores: list[Score]) -> dict:
+    """`summary`, and the mean measures of each baseline, if there are any."""
+    found, names = summary(scores), scores[0].baselines
+    if names:
+        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in names}
+    return found
+
+
+def spread(scores: list[Score], count: int) -> list[Score]:
+    """Up to `count` scores from the most to the least blurred input, evenly spaced: the same for all models."""
+    ordered = sorted(scores, key=lambda s: (s["input_psnr"], s.dataset, s.scene, s.frame))
+    chosen = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [ordered[i] for i in chosen]
+
+
+def in_words(found: dict) -> list[str]:
+    """The report as lines to read: input, output and gain of each part of the test."""
+    low, high = found["psnr_gain_95"]
+    parts = {}
+    for name, part in {"test": found, **found["datasets"]}.items():
+        parts[name] = part
+        before = {key: part[key] for key in ("images", "input_psnr", "input_ssim")}
+        parts |= {f"  {key}, {name}": {**before, **other} for key, other in part.get("baselines", {}).items()}
+    parts[f"at {STRETCHED}x{STRETCHED}"] = {"images": found["images"], **found[f"stretched_{STRETCHED}"]}
+    lines = []
+    for name, part in parts.items():
+        psnr_gain, ssim_gain = part["psnr"] - part["input_psnr"], part["ssim"] - part["input_ssim"]
+        lines.append(
+            f"{name:26s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
+            f"({psnr_gain:+.2f})   SSIM {part['input_ssim']:.3f} -> {part['ssim']:.3f} ({ssim_gain:+.3f})"
+        )
+    lines[0] += f"   95 %: {low:+.2f} to {high:+.2f} dB"
+    if found["unpaired"]["photos"]:
+        u = found["unpaired"]
+        change = f"blur effect {u['input_blur_effect']:.3f} -> {u['blur_effect']:.3f}"
+        lines.append(f"{'without a partner':26s} {u['photos']:5d} photos   {change} (0: sharp, 1: blurred)")
+    return lines
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Say what the last evaluation found."""
+    parser = argparse.ArgumentParser(prog="python -m deblurgan scores", description=f"Print the scores of {REPORT}.")
+    parser.parse_args(list(arguments))
+    if not REPORT.exists():
+        raise UserError(f"{REPORT} is not there: `dvc repro evaluate` makes it")
+    print("\n".join(in_words(json.loads(REPORT.read_text(encoding="utf-8")))))

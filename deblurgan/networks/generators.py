@@ -1,0 +1,155 @@
+"""Generators, which restore images.
+
+The ResNet generator is that of Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using
+Conditional Adversarial Networks", CVPR 2018, section 3, after Johnson et al. 2016. The other generator is of the
+blocks of Chen et al., "Simple Baselines for Image Restoration" (NAFNet), ECCV 2022. Images are
+`float32` NHWC in [-1, 1].
+"""
+
+import math
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from deblurgan.networks import building
+from deblurgan.networks.layers import AddAndClip, ChannelScale, Gate, PixelShuffle, ReflectionPad
+from deblurgan.params import Generator
+
+LEVELS = 4
+"""How often the NAFNet generator halves its images."""
+
+
+def stride(generator: keras.Model) -> int:
+    """The number that the height and width of a generator's images have to be multiples of."""
+    return math.prod(layer.strides[0] for layer in generator.layers if type(layer) is layers.Conv2D)
+
+
+class _Parts:
+    """Layers as the parameters ask for them, each with a seed of its own."""
+
+    def __init__(self, settings: Generator, seed: int) -> None:
+        self.settings = settings
+        self.seeds = iter(range(1000 * seed, 1000 * seed + 1000))
+
+    def initializer(self, gain: float = building.RELU) -> keras.Initializer:
+        return building.initializer(self.settings.norm, next(self.seeds), gain)
+
+    def conv(self, x, filters: int, size: int, name: str, strides: int = 1, gain: float = building.RELU):
+        init = self.initializer(gain)
+        return layers.Conv2D(filters, size, strides, kernel_initializer=init, name=name)(x)
+
+    def norm(self, x, name: str):
+        return building.norm(x, self.settings.norm, name)
+
+    def dropout(self, x, name: str):
+        rate = self.settings.dropout
+        return layers.Dropout(rate, seed=next(self.seeds), name=name)(x) if rate else x
+
+    def up(self, x, filters: int, name: str, gain: float = building.RELU):
+        """Twice the height and width."""
+        if self.settings.upsample == "shuffle":
+            return PixelShuffle(name=name)(self.conv(x, 4 * filters, 1, f"{name}_conv", gain=gain))
+        if self.settings.upsample == "resize":
+            x = layers.UpSampling2D(2, name=f"{name}_nearest")(x)
+            return self.conv(ReflectionPad(1, name=f"{name}_pad")(x), filters, 3, name, gain=gain)
+        # stride 2: a quarter of the taps meet; and Keras counts a transposed kernel's outputs as its inputs
+        init = self.initializer(4 * gain * filters / x.shape[-1])
+        x = layers.Conv2DTranspose(filters, 3, 2, kernel_initializer=init, name=name)(x)
+        # the paper's alignment, which undoes that of a strided convolution; `same` padding is off by a pixel
+        return layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}_crop")(x)
+
+    def head(self, x, size: int, activation: str | None):
+        """The residual image."""
+        init = "zeros" if self.settings.identity_start else self.initializer(building.LINEAR)
+        x = ReflectionPad(size // 2, name="head_pad")(x)
+        return layers.Conv2D(3, size, activation=activation, kernel_initializer=init, name="head")(x)
+
+
+def _resnet(make: _Parts, x):
+    """DeblurGAN's generator: two strided convolutions, residual blocks at a quarter of the size, and back."""
+    filters = make.settings.filters
+
+    def activated(x, name):
+        return layers.ReLU(name=f"{name}_relu")(make.norm(x, f"{name}_norm"))
+
+    x = activated(make.conv(ReflectionPad(3, name="stem_pad")(x), filters, 7, "stem"), "stem")
+    for i in (1, 2):
+        x = layers.ZeroPadding2D(1, name=f"down{i}_pad")(x)
+        x = activated(make.conv(x, filters * 2**i, 3, f"down{i}", strides=2), f"down{i}")
+    for i in range(1, make.settings.blocks + 1):
+        y = ReflectionPad(1, name=f"block{i}_pad1")(x)
+        y = activated(make.conv(y, filters * 4, 3, f"block{i}_conv1"), f"block{i}_conv1")
+        y = make.dropout(y, f"block{i}_dropout")
+        y = ReflectionPad(1, name=f"block{i}_pad2")(y)
+        # what the blocks add comes to the power of what they are added to, however many they are
+        y = make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=building.LINEAR / make.settings.blocks)
+        y = make.norm(y, f"block{i}_norm2")
+        x = layers.Add(name=f"block{i}")([x, y])
+    for i in (1, 2):
+        x = activated(make.up(x, filters * 4 // 2**i, f"up{i}"), f"up{i}")
+    return make.head(x, 7, "tanh")
+
+
+def _naf_block(make: _Parts, x, filters: int, name: str):
+    """NAFNet's block: depthwise and pointwise convolutions with a gate, then pointwise ones.
+
+    Without its channel attention, whose mean over the whole image is another one in a training crop, in a photo and in
+    a tile of it: what a pixel becomes here depends on its surroundings alone.
+    """
+    y = make.conv(make.norm(x, f"{name}_norm1"), 2 * filters, 1, f"{name}_conv1", gain=building.LINEAR)
+    init = make.initializer(2 * filters * building.LINEAR)  # Keras counts all channels as inputs of each
+    y = layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=init, name=f"{name}_depthwise")(y)
+    y = make.conv(Gate(name=f"{name}_gate1")(y), filters, 1, f"{name}_conv2", gain=building.LINEAR)
+    y = ChannelScale(name=f"{name}_scale1")(make.dropout(y, f"{name}_dropout1"))
+    x = layers.Add(name=f"{name}_add1")([x, y])
+    y = make.conv(make.norm(x, f"{name}_norm2"), 2 * filters, 1, f"{name}_conv3", gain=building.LINEAR)
+    y = make.conv(Gate(name=f"{name}_gate2")(y), filters, 1, f"{name}_conv4", gain=building.LINEAR)
+    y = ChannelScale(name=f"{name}_scale2")(make.dropout(y, f"{name}_dropout2"))
+    return layers.Add(name=f"{name}_add2")([x, y])
+
+
+def _nafnet(make: _Parts, x):
+    """A U-Net of NAFNet's blocks: one on each level down and up, `blocks` on the last but one, one at the bottom."""
+    filters, skips = make.settings.filters, []
+    x = make.conv(ReflectionPad(1, name="stem_pad")(x), filters, 3, "stem", gain=building.LINEAR)
+    for level in range(LEVELS):
+        for i in range(make.settings.blocks if level == LEVELS - 1 else 1):
+            x = _naf_block(make, x, filters, f"encoder{level + 1}_{i + 1}")
+        skips.append(x)
+        filters *= 2
+        x = make.conv(x, filters, 2, f"down{level + 1}", strides=2, gain=building.LINEAR)
+    x = _naf_block(make, x, filters, "middle")
+    for level in reversed(range(LEVELS)):
+        filters //= 2
+        x = make.up(x, filters, f"up{level + 1}", building.LINEAR)
+        x = layers.Add(name=f"skip{level + 1}")([x, skips.pop()])
+        x = _naf_block(make, x, filters, f"decoder{level + 1}")
+    return make.head(x, 3, None)
+
+
+BODIES: dict[str, Callable] = {"resnet": _resnet, "nafnet": _nafnet}
+"""From blurred images to the residual ones, by the name of the architecture."""
+
+
+def build_generator(settings: Generator, seed: int = 0) -> keras.Model:
+    """Build the generator.
+
+    Parameters
+    ----------
+    settings
+        A `resnet` with 64 filters, 9 blocks, instance norm, transposed convolutions and dropout 0.5 is the paper's, of
+        11,378,179 parameters.
+    seed
+        Of the initial weights and of dropout.
+
+    Returns
+    -------
+    keras.Model
+        Blurred images (N, H, W, 3) in [-1, 1] to restored ones of the same shape and range; H and W are multiples of
+        4 (`resnet`) or 16 (`nafnet`), see `stride`. Dropout is active in training only, so inference is deterministic.
+    """
+    blurred = layers.Input((None, None, 3), name="blurred")
+    residual = BODIES[settings.architecture](_Parts(settings, seed), blurred)
+    restored = AddAndClip(name="restored", dtype=building.exact_dtype())([blurred, residual])
+    return keras.Model(blurred, restored, name="generator")

@@ -1,0 +1,96 @@
+"""Keras model files that depend on the model alone."""
+
+import itertools
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from deblurgan.errors import UserError
+from deblurgan.files import new_file
+from deblurgan.networks import layers  # registers those that a saved generator names
+
+DATE = (1980, 1, 1, 0, 0, 0)
+"""The earliest date that a zip archive can hold."""
+
+
+def save_model(model: keras.Model, path: Path | str) -> None:
+    """Write a `.keras` archive atomically, without the dates and memory addresses that Keras puts into it."""
+    with new_file(path) as partial:
+        draft = partial.with_suffix(".keras")  # Keras looks at the suffix
+        try:
+            model.save(draft)
+            _copy_normalised(draft, partial)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _copy_normalised(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for name in sorted(old.namelist()):
+            data = old.read(name)
+            if name == "metadata.json":
+                metadata = json.loads(data)
+                metadata.pop("date_saved", None)
+                data = json.dumps(metadata).encode()
+            elif name == "config.json":
+                data = json.dumps(_with_small_ids(json.loads(data), {})).encode()
+            new.writestr(zipfile.ZipInfo(name, DATE), data)
+
+
+def _with_small_ids(config: Any, seen: dict[int, int]) -> Any:
+    """Number the objects that a configuration shares in the order they come; Keras writes their addresses."""
+    if isinstance(config, list):
+        return [_with_small_ids(part, seen) for part in config]
+    if isinstance(config, dict):
+        return {
+            key: seen.setdefault(value, len(seen)) if key == "shared_object_id" else _with_small_ids(value, seen)
+            for key, value in config.items()
+        }
+    return config
+
+
+def load_generator(path: Path | str) -> keras.Model:
+    """Read a generator.
+
+    Raises
+    ------
+    UserError
+        There is no such file, or it is no generator of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no model at {path}: `dvc pull {path}` fetches it, `dvc repro train` trains it")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises anything on a file that is not its own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a generator saved by this project ({reason})") from None
+    if model.output_shape != (None, None, None, 3):
+        raise UserError(f"{path} does not map images to images: its output is {model.output_shape}")
+    return model
+
+
+def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> None:
+    """Start a generator from another one's weights.
+
+    Raises
+    ------
+    UserError
+        Their architectures differ; the first differing layer is named. `path` is what `source` is called.
+    """
+    shaping = layers.InstanceNorm  # has no weights, and others mean nothing with it or without it
+    both = [[part for part in model.layers if part.weights or isinstance(part, shaping)] for model in (source, target)]
+    for theirs, ours in itertools.zip_longest(*both):
+        found, needed = (_described(layer) for layer in (theirs, ours))
+        if found != needed:
+            raise UserError(f"{path} is another generator than params.yaml asks for: it has {found}, not {needed}")
+    target.set_weights(source.get_weights())
+
+
+def _described(layer: keras.Layer | None) -> str:
+    if layer is None:
+        return "no further layer"
+    return f"{layer.name} ({', '.join('x'.join(map(str, weight.shape)) for weight in layer.weights)})"

@@ -1,0 +1,146 @@
+"""Run a preset as a DVC experiment.
+
+    python -m deblurgan preset                                  list the presets
+    python -m deblurgan preset NAME [options of dvc exp run]    run one, for instance: paper --queue -S train.steps=100
+
+A preset is presets/NAME.yaml: the values of a recipe, put over those of params.yaml. Each value becomes a `-S` option,
+so that params.yaml keeps its comments and shows, in the experiment's commit, exactly what ran.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from deblurgan.errors import UserError
+from deblurgan.files import home_expanded
+from deblurgan.params import Params, check, read_yaml
+from deblurgan.sources.ingest import locate
+from deblurgan.sources.unsplash_api import Client
+
+PRESETS = Path("presets")
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf of nested dictionaries as dotted key and value."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the leaves of `changes` put over its own."""
+    both = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        both[key] = merged(base[key], value) if nested else value
+    return both
+
+
+def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
+    """What `-S key=value` options of `dvc exp run` set, nested; None where one of them is a sweep or no plain value."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-S", "--set-param", action="append", default=[])
+    values: dict[str, Any] = {}
+    for text in parser.parse_known_args(arguments)[0].set_param:
+        key, _, value = text.partition("=")
+        if "(" in value or ("," in value and value[0] not in "[\"'"):
+            return None
+        try:
+            leaf = YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
+            return None
+        for part in reversed(key.split(".")):
+            leaf = {part: leaf}
+        values = merged(values, leaf)
+    return values
+
+
+def check_that_all_is_there(p: Params) -> None:
+    """Stop where a source or weights that the parameters name cannot be had: DVC would notice after hours of work.
+
+    Raises
+    ------
+    UserError
+        What is missing, and where it is named.
+    """
+    source = p.ingest_gopro.source
+    if source != "bundled" and not source.startswith("kaggle:") and "://" not in source:
+        locate(p.ingest_gopro)
+    if p.fetch_unsplash.source == "api":
+        Client.from_environment()
+    named = {
+        "fetch_unsplash.lite": p.fetch_unsplash.lite if p.fetch_unsplash.source == "lite" else None,
+        "train.vgg_weights": p.train.vgg_weights if p.train.lambda_content else None,
+        "evaluate.vgg_weights": p.evaluate.vgg_weights,
+    }
+    for key, path in named.items():
+        if path and not home_expanded(path).exists():
+            raise UserError(f"{key} = {path!r}: no such file or folder")
+    if p.train.lambda_content and not p.train.vgg_weights:
+        from deblurgan.networks.vgg19 import download  # takes seconds
+
+        download()
+
+
+def run(command: list[str]) -> int:
+    """Run DVC; where it fails and the parameters are left changed, say how to go on and how to go back."""
+    path = Path("params.yaml")
+    before = path.read_bytes()
+    signal.signal(signal.SIGINT, lambda *_: None)  # DVC hears it, too, and ends
+    code = subprocess.call(command)
+    if code and path.read_bytes() != before:
+        print(
+            "preset: params.yaml holds the preset's values now: `dvc repro` goes on with them; back to the commit, "
+            "without edits that are not in it: `git checkout params.yaml dvc.lock metrics && dvc checkout`",
+            file=sys.stderr,
+        )
+    return code
+
+
+def options(name: str, arguments: list[str]) -> list[str]:
+    """The options of `dvc exp run` that set a preset, after a look at whether it can run.
+
+    Parameters
+    ----------
+    name
+        Of a file in presets/.
+    arguments
+        Further options, which count more.
+
+    Raises
+    ------
+    UserError
+        There is no such preset, what it makes of params.yaml is not valid, or what it needs is not there.
+    """
+    path = PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
+        raise UserError(f"no preset {name!r} in {PRESETS}/: there are {known}")
+    changes = read_yaml(path)
+    values = merged(read_yaml("params.yaml"), changes)
+    p = check(values, f"params.yaml with {path}")
+    if (further := set_on_the_way(arguments)) is not None:
+        if further:
+            p = check(merged(values, further), f"params.yaml with {path} and -S")
+        check_that_all_is_there(p)
+    return [part for key, value in flattened(changes) for part in ("-S", f"{key}={json.dumps(value)}")]
+
+
+def main(arguments: list[str]) -> None:
+    """List the presets, or run one."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__.strip(), "\n")
+        for path in sorted(PRESETS.glob("*.yaml")):
+            print(f"{path.stem:10s} {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        return
+    name, *rest = arguments
+    sys.exit(run([sys.executable, "-m", "dvc", "exp", "run", *options(name, rest), *rest]))

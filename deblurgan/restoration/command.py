@@ -1,0 +1,150 @@
+"""`python -m deblurgan deblur`: photos, folders and clips of the user's."""
+
+import argparse
+import errno
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from deblurgan.errors import UserError
+from deblurgan.files import remove_partials
+from deblurgan.restoration.jobs import Job, comparison_of, find_jobs, refuse
+from deblurgan.restoration.options import read_options
+from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
+from deblurgan.restoration.restorer import Restorer
+
+CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+NAMED = 20
+"""Of files that are left out, how many are named."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk says that takes no further file either."""
+
+
+def restorer_of(options: argparse.Namespace) -> Restorer:
+    """What deblurs photos as the command line says."""
+    if options.algorithm == "deblurgan":
+        from deblurgan import backend  # isort: skip  before anything that imports Keras
+
+        from deblurgan.networks.model_files import load_generator
+        from deblurgan.restoration.neural import network
+
+        backend.be_deterministic()
+        method = network(load_generator(options.model), few_sizes=not options.video)
+    else:
+        from deblurgan.restoration.classical import algorithm
+
+        method = algorithm(options.algorithm, in_light=True)  # as a camera's blur
+    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength)
+
+
+def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
+    """Deblur one file, and say whether; with `--auto` it is left as it is where it does not look blurred."""
+    from deblurgan.cleaning.sharpness import looks_sharp
+
+    photo = read_photo(path, restorer.check)
+    sharp = looks_sharp(photo.colours)
+    if sharp:
+        done = "left as it is" if options.auto else "--auto leaves such photos as they are"
+        tqdm.write(f"deblur: note: {path} does not look blurred: {done}", file=sys.stderr)
+    left = sharp and options.auto
+    restored = photo if left else restorer.restored(photo)
+    result, *comparison = results
+
+    def contents() -> Iterator[tuple[Path, Photo | bytes]]:
+        yield result, path.read_bytes() if left and result.name == path.name else restored
+        for name in comparison:
+            yield name, before_and_after(photo, restored)
+
+    write_photos(contents())
+    return not left
+
+
+def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
+    """Deblur one clip, frame by frame."""
+    from deblurgan.restoration.video import deblur_video
+
+    (target,) = results
+
+    def restore(colours: np.ndarray) -> np.ndarray:
+        return restorer.restored(Photo(colours, False, False, None, {})).colours
+
+    for left_out in deblur_video(path, target, restore):
+        tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
+    return True
+
+
+def results_of(job: Job, options: argparse.Namespace) -> list[Path]:
+    """The files that are made of a file: its result, and what is asked for besides."""
+    if options.video:
+        return [job.place.with_suffix(".mp4")]
+    result = job.place.with_name(written_name(job.source))
+    return [result, comparison_of(result)] if options.compare else [result]
+
+
+def say(path: Path, error: Exception) -> None:
+    """Name a file that failed, and why."""
+    reason = str(error)
+    if isinstance(error, MemoryError):
+        reason = "out of memory: try a smaller --memory"
+    elif isinstance(error, OSError):
+        reason = error.strerror or reason
+        if error.filename and Path(error.filename) != path:  # one of the output, perhaps
+            reason = f"{error.filename}: {reason}"
+    tqdm.write(f"deblur: error: {path}: {reason}", file=sys.stderr)
+
+
+def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
+    """What is to be done, each file with its results, and how many are there already; what cannot be is said."""
+    todo, there, taken = [], 0, set()
+    for job in jobs:
+        results = results_of(job, options)
+        try:
+            if options.skip_existing and taken.isdisjoint(results) and all(result.is_file() for result in results):
+                there += 1
+            else:
+                refuse(results, taken, overwrite=options.overwrite)
+                todo.append((job.source, results))
+        except (UserError, OSError) as error:
+            say(job.source, error)
+        taken.update(results)
+    return todo, there
+
+
+def command(options: argparse.Namespace) -> None:
+    """Deblur files of the user's; those that fail or are left out are named, and the others done."""
+    suffixes, work = (CLIPS, deblur_clip) if options.video else (SUFFIXES, deblur_photo)
+    jobs, left_out = find_jobs(options.inputs, options.output, suffixes, recursive=options.recursive)
+    for found in left_out[:NAMED]:
+        print(f"deblur: left out: {found.path}: {found.reason}", file=sys.stderr)
+    if len(left_out) > NAMED:
+        print(f"deblur: left out: {len(left_out) - NAMED} more", file=sys.stderr)
+    todo, there = planned(jobs, options)
+    for folder in {result.parent for _, results in todo for result in results}:
+        remove_partials(folder)
+    restorer, done, left, full = restorer_of(options) if todo else None, 0, 0, False
+    for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
+        try:
+            if work(restorer, path, results, options):
+                done += 1
+            else:
+                left += 1
+        except (UserError, OSError, MemoryError) as error:
+            say(path, error)
+            full = isinstance(error, OSError) and error.errno in FULL
+            if full:
+                break
+    more = {"left as they are": left, "there already": there}
+    others = "".join(f", {count} {what}" for what, count in more.items() if count)
+    print(f"{done} of {len(jobs)} deblurred into {options.output}{others}")
+    if full:
+        raise UserError(f"stopped: {options.output} takes no more; make room and go on with --skip-existing")
+    if done + left + there < len(jobs):
+        sys.exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    """Read the command line and deblur."""
+    command(read_options(arguments))

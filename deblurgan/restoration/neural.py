@@ -1,0 +1,62 @@
+"""Deblurring by a generator."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers
+
+from deblurgan.networks.generators import stride
+from deblurgan.networks.layers import PixelShuffle
+from deblurgan.restoration import tiles
+
+COPIES = 8
+"""The most memory in use, in images as large as the largest of the network; measured by benchmarks/deblur.py."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a generator looks, pixels to each side, and what a pixel takes of memory while it is restored, bytes."""
+
+    radius: int
+    bytes: float
+
+
+def reach_of(generator: keras.Model) -> Reach:
+    """Add up the kernels from the first layer to the last, each at the scale of its images."""
+    scale, width, largest = 1.0, 0.0, 0.0
+    for layer in generator.layers:
+        enlarging = isinstance(layer, layers.Conv2DTranspose | layers.UpSampling2D | PixelShuffle)
+        if enlarging:
+            scale /= 2
+        if hasattr(layer, "kernel_size"):
+            width += (layer.kernel_size[0] - 1) * scale
+        if not enlarging and hasattr(layer, "strides"):
+            scale *= layer.strides[0]
+        largest = max(largest, 4 * layer.output.shape[-1] / scale**2)
+    return Reach(math.ceil(width / 2) + stride(generator), COPIES * largest)  # kernels of even sizes lean to one side
+
+
+def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
+    """Restoring by a generator, see `models.build_generator`.
+
+    Each new size of images costs megabytes, which oneDNN keeps of its preparations, and time where XLA compiles;
+    `few_sizes` is for images of many sizes.
+
+    Without instance norm a generator makes of a pixel what its surroundings say, so that tiles give what the whole
+    gives, but for rounding. Instance norm takes mean and variance over all that the network is shown: tiles are then
+    restored by the statistics of their own surroundings, which is no worse in principle (in training they were those of
+    a crop), but not the same.
+    """
+
+    def run(image: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(generator.predict_on_batch(image[None])[0])
+
+    reach = reach_of(generator)
+    return tiles.Method(run, reach.radius, reach.bytes, stride(generator), few_sizes=few_sizes)
+
+
+def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Deblur one image by a generator, see `tiles.deblur`."""
+    return tiles.deblur(network(generator), image)

@@ -1,0 +1,93 @@
+"""The command line of `python -m deblurgan deblur`."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+MODEL = Path("models/generator.keras")
+WAYS = ("deblurgan", "wiener", "richardson-lucy", "unsharp")
+"""The generator, and `classical.ALGORITHMS`: what `--algorithm` can be."""
+
+
+def tile_option(text: str) -> str | int:
+    """`auto`, `off` or a number of pixels."""
+    if text in ("auto", "off"):
+        return text
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither auto, nor off, nor a number of pixels")
+
+
+def number_between(lowest: float, highest: float) -> Callable[[str], float]:
+    """What reads a number between two others."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest:g} to {highest:g}")
+        return value
+
+    return number
+
+
+def read_options(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deblurgan deblur",
+        description="Deblur photos: PNG, JPEG, WebP and TIFF in and out, of any size. Transparency, EXIF, XMP, IPTC "
+        "and colour profile are kept, the orientation is applied; BMP, GIF and palettes become PNG, HEIC and AVIF "
+        "JPEG, or PNG if they have transparency.",
+        epilog="For example: python -m deblurgan deblur holiday.jpg other/ --output deblurred --compare. "
+        "Each file that fails is named with the reason, the others are done, and the exit code is 1. Only a "
+        "full disk stops the run.",
+    )
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to deblur")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument("--model", type=Path, default=MODEL, help="generator to use (default: %(default)s)")
+    parser.add_argument(
+        "--algorithm",
+        choices=WAYS,
+        default="deblurgan",
+        help="deblurgan, or a classical one that guesses a slight round blur (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=number_between(0, 1),
+        default=1.0,
+        metavar="0..1",
+        help="0 leaves photos as they are, 1 deblurs them fully (default: 1)",
+    )
+    parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
+    parser.add_argument(
+        "--auto",
+        action="store_true",
+        help="leave photos that do not look blurred as they are",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    existing.add_argument("--skip-existing", action="store_true", help="leave out files whose results exist")
+    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
+    parser.add_argument(
+        "--tile",
+        type=tile_option,
+        default="auto",
+        metavar="auto|N|off",
+        help="side in pixels of the tiles that the network sees; auto: the whole photo if it fits into --memory",
+    )
+    parser.add_argument(
+        "--memory",
+        type=number_between(0.1, 10000),
+        default=2.5,
+        metavar="GB",
+        help="budget for a photo's restoration, on top of the libraries' 1 GB (default: 2.5)",
+    )
+    parser.add_argument(
+        "--video", action="store_true", help="the inputs are clips; the results are .mp4, frame by frame"
+    )
+    options = parser.parse_args(arguments)
+    if options.video and (options.compare or options.auto):
+        parser.error("--compare and --auto are for photos, not for --video")
+    return options

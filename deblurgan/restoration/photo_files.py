@@ -1,0 +1,232 @@
+"""Anybody's photos: read whatever they are, deblur their colours, write them as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from deblurgan import heif
+from deblurgan.colour import to_srgb
+from deblurgan.errors import UserError
+from deblurgan.files import new_file
+from deblurgan.restoration.metadata import XMP_TAG, described, segment, texts
+from deblurgan.restoration.sixteen_bit import ORIENTATION, deep_png, read_deep
+from deblurgan.restoration.tiff import exif_bytes, tiff
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+"""Those that Pillow reads, MPO as JPEG; HEIC comes beside them."""
+WRITTEN = {
+    ".png": "PNG", **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".webp": "WEBP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+}  # fmt: skip
+"""Suffixes that are written as they are; HEIC and AVIF become .jpg, or .png if transparent, others .png."""
+SUFFIXES = (*WRITTEN, *heif.SUFFIXES, ".bmp", ".gif")
+"""What is taken for a photo in a folder."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 4},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95, "method": 4},
+}
+LAYOUT = {
+    *range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, 320, *range(322, 326), 330, 336, *range(338, 343), 347,
+    *range(512, 522), *range(529, 533), 34675, 37724,
+}  # fmt: skip
+"""Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
+ROWS = 64
+"""Of a photo that are turned into pixels at once."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo in memory, upright.
+
+    Parameters
+    ----------
+    colours
+        `float32` of shape (H, W, 3) in [-1, 1]; of a grey photo, three times the same.
+    grey, deep
+        Whether the file has one channel of colour; and 16 bits of it.
+    alpha
+        Of shape (H, W), `uint16` if deep and `uint8` if not; or None.
+    kept
+        What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`, and see `metadata.described`.
+    before
+        Colours to write on the left of these; or None.
+    """
+
+    colours: np.ndarray
+    grey: bool
+    deep: bool
+    alpha: np.ndarray | None
+    kept: dict[str, Any]
+    before: np.ndarray | None = None
+
+
+def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _: None) -> Photo:
+    """Read a photo.
+
+    Parameters
+    ----------
+    path
+        PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC or AVIF (the last two of 8 bits; more bits are cut to 8).
+    allowed
+        Called with (height, width) before anything is decoded; raises if that is too large.
+
+    Raises
+    ------
+    UserError
+        It is no image, broken, animated, or of a kind that cannot be kept.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's about odd metadata
+        data = path.read_bytes()
+        if not data:
+            raise UserError("empty file")
+        try:
+            image = heif.opened(data, FORMATS)
+        except UserError:
+            raise
+        except Exception:  # decoders raise anything on garbage
+            raise UserError("not an image, or of a format that is not read") from None
+        try:
+            if getattr(image, "n_frames", 1) > 1 and image.format not in heif.SEVERAL:
+                raise UserError("animated, or of several pages")
+            if kind := heif.hdr(image, data):
+                raise UserError(f"HDR ({kind}), whose light no JPEG or PNG holds: save it as a usual photo first")
+            if image.mode == "F":
+                raise UserError("float data: its range is not known")
+            allowed((image.height, image.width))
+            deep = read_deep(image, data)
+            if deep is None:
+                image.load()
+            if deep is None and image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
+                raise UserError("integers of more than 16 bits: their range is not known")
+            return _decoded(image, deep)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # of the decoder, or of odd metadata
+            raise UserError(f"broken: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
+    kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
+    kept |= described(image)
+    exif = image.getexif()
+    upright = ImageOps.exif_transpose(image) if deep is None else image
+    for tag in (ORIENTATION, XMP_TAG, *LAYOUT):
+        exif.pop(tag, None)
+    if len(exif):
+        kept["exif"] = exif_bytes(exif)
+    if deep is not None:
+        return _photo_of(deep, kept)
+    if upright.mode.startswith("I"):  # grey in Pillow's other integers
+        return _photo_of(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None], kept)
+    if upright.mode in ("CMYK", "LAB"):
+        upright = to_srgb(upright, kept.pop("icc_profile", None))  # no result is of such colours
+    grey = upright.mode in ("1", "L", "LA", "La")
+    kind = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
+    # palettes and bare greys with a transparent level go by RGBA alone
+    pixels = np.asarray((upright.convert("RGBA") if kind.endswith("A") else upright).convert(kind))
+    return _photo_of(pixels.reshape(*pixels.shape[:2], -1), kept)
+
+
+def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
+    """Of (H, W, C): grey or three colours, with or without alpha."""
+    channels, half = pixels.shape[2], np.float32(np.iinfo(pixels.dtype).max / 2)
+    grey, alpha = channels < 3, pixels[..., -1] if channels in (2, 4) else None
+    colours = np.broadcast_to(pixels[..., : 1 if grey else 3], (*pixels.shape[:2], 3)) / half - 1
+    return Photo(colours, grey, pixels.dtype == np.uint16, alpha, kept)
+
+
+def pixels_of(photo: Photo) -> np.ndarray:
+    """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
+    shown = [colours for colours in (photo.before, photo.colours) if colours is not None]
+    channels = (1 if photo.grey else 3) + (photo.alpha is not None)
+    height, width = photo.colours.shape[:2]
+    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.deep else np.uint8)
+    for i, colours in enumerate(shown):
+        half = pixels[:, i * width : (i + 1) * width]
+        for top in range(0, height, ROWS):  # a few rows at a time: floats take four times the memory
+            unit = (np.clip(colours[top : top + ROWS], -1, 1) + 1) / 2
+            if photo.grey:
+                unit = unit.mean(axis=2, keepdims=True, dtype=np.float32)
+            half[top : top + ROWS, :, : unit.shape[2]] = np.rint(unit * np.iinfo(pixels.dtype).max)
+        if photo.alpha is not None:
+            half[..., -1] = photo.alpha
+    return pixels
+
+
+def _eight_bits(alpha: np.ndarray | None) -> np.ndarray | None:
+    return None if alpha is None else (alpha // 257).astype(np.uint8)
+
+
+def before_and_after(before: Photo, after: Photo) -> Photo:
+    """Both in one, before on the left."""
+    return replace(after, before=before.colours)
+
+
+def written_name(path: Path) -> str:
+    """The name under which a photo is written: its own, but for formats that are only read."""
+    suffix = path.suffix.lower()
+    if suffix in WRITTEN:
+        return path.name
+    return f"{path.stem}{'.jpg' if suffix in heif.SUFFIXES and not heif.may_be_transparent(path) else '.png'}"
+
+
+def write_photo(path: Path, photo: Photo) -> None:
+    """Write a photo, whole or not at all; see `write_photos`."""
+    write_photos([(path, photo)])
+
+
+def write_photos(results: Iterable[tuple[Path, Photo | bytes]]) -> None:
+    """Write photos, all of them or none; a file's own bytes are written as they are.
+
+    Raises
+    ------
+    UserError
+        One is too large for its format.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, photo in results:
+            data = photo if isinstance(photo, bytes) else _encoded(photo, WRITTEN[path.suffix.lower()])
+            stack.enter_context(new_file(path)).write_bytes(data)
+
+
+def _encoded(photo: Photo, kind: str) -> bytes:
+    if photo.deep and kind in ("JPEG", "WEBP"):
+        photo = replace(photo, deep=False, alpha=_eight_bits(photo.alpha))
+    pixels = pixels_of(photo if kind != "JPEG" else replace(photo, alpha=None))
+    try:
+        if kind == "TIFF":
+            return tiff(pixels, photo.kept)
+        if photo.deep and pixels.shape[2] > 1:
+            return deep_png(pixels, photo.kept)
+        image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        if kind == "WEBP":
+            image = image.convert("RGB" if photo.alpha is None else "RGBA")
+        stream = io.BytesIO()  # Pillow would forget why a disk takes no more
+        image.save(stream, format=kind, **OPTIONS[kind], **_said(photo.kept, kind))
+        return stream.getvalue()
+    except (ValueError, OverflowError, RuntimeError, TypeError, OSError, struct.error) as error:
+        raise UserError(f"cannot be written as {kind}: {' '.join(str(error).split())}") from None
+
+
+def _said(kept: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What was kept, as options of Pillow."""
+    names = {"PNG": (), "JPEG": ("xmp", "comment"), "WEBP": ("xmp",)}[kind]
+    said = {name: kept[name] for name in ("exif", "icc_profile", "dpi", *names) if name in kept}
+    if kind == "PNG":
+        said["pnginfo"] = texts(kept)
+    if kind == "JPEG" and "photoshop" in kept:
+        said["extra"] = segment(kept["photoshop"])
+    return said

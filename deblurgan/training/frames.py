@@ -1,0 +1,202 @@
+"""Pairs to train on: which there are, and what of them stays in memory."""
+
+import os
+import string
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from deblurgan.errors import UserError
+from deblurgan.images import read_rgb
+from deblurgan.layout import Pair, find_pairs
+
+DRAWN = "unsplash"
+"""The data set whose blur is drawn from random trajectories, and can be drawn again."""
+
+FOR_FRAMES = 0.5
+"""Share of the free memory that frames may take; networks, batches and libraries need the other half."""
+
+MOST_THREADS = 16
+"""That decode frames."""
+
+
+class Frame:
+    """An image, in memory or in a file that is decoded whenever its pixels are asked for.
+
+    Parameters
+    ----------
+    source
+        A file, of which the header is read; or `uint8` of shape (H, W, 3).
+
+    Attributes
+    ----------
+    size : tuple of int
+        Height and width in pixels.
+    path : pathlib.Path or None
+        The file.
+    """
+
+    def __init__(self, source: Path | np.ndarray) -> None:
+        self.path = source if isinstance(source, Path) else None
+        self.kept = None if isinstance(source, Path) else source
+        self.size = _size_of(source) if isinstance(source, Path) else source.shape[:2]
+
+    @property
+    def bytes(self) -> int:
+        """How much memory its pixels take."""
+        return 3 * self.size[0] * self.size[1]
+
+    def pixels(self) -> np.ndarray:
+        """The image as `uint8` of shape (H, W, 3)."""
+        return _decoded(self.path) if self.kept is None else self.kept
+
+    def keep(self) -> None:
+        """Have the pixels in memory from now on."""
+        self.kept = self.pixels()
+
+
+@dataclass(frozen=True)
+class Images:
+    """A pair, both halves of one size; or, without a blurred half, a photo that each crop blurs anew."""
+
+    sharp: Frame
+    blur: Frame | None = None
+
+    def square(self, top: int, left: int, size: int) -> np.ndarray:
+        """Cut a square out of both halves, `uint8` of shape (2, size, size, 3), blurred and sharp."""
+        halves = (half.pixels() for half in (self.blur, self.sharp))
+        return np.stack([half[top : top + size, left : left + size] for half in halves])
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise _damaged(path, error) from None
+
+
+def _decoded(path: Path) -> np.ndarray:
+    try:
+        return read_rgb(path)
+    except OSError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or " ".join(str(error).split())
+    return UserError(f"{path} cannot be decoded ({reason}): `dvc repro resize` makes it anew")
+
+
+def load_pairs(root: Path, split: str, smallest: int, *, fresh: bool = False) -> list[Images]:
+    """Find all pairs of a split; of their files the headers are read.
+
+    Parameters
+    ----------
+    root
+        `data/resized`.
+    split
+        `train`, `val` or `test`.
+    smallest
+        Smallest height and width that can be used, in pixels; smaller pairs are counted and left out.
+    fresh
+        Whether photos whose blur was drawn are blurred anew: their blurred halves are not used then, and all pairs of
+        a photo share one sharp frame.
+
+    Raises
+    ------
+    UserError
+        There is no such pair, one is of two sizes, or a file is no image.
+    """
+    pairs, small, photos = [], [], dict[tuple, Frame]()
+    for pair in find_pairs(root / split):
+        if fresh and pair.blur.relative_to(root / split).parts[0] == DRAWN:
+            key = _photo_of(pair)
+            images = Images(photos.get(key) or photos.setdefault(key, Frame(pair.sharp)))
+        else:
+            images = Images(Frame(pair.sharp), Frame(pair.blur))
+            if images.blur.size != images.sharp.size:
+                sizes = f"{images.blur.size} and {images.sharp.size}"
+                raise UserError(f"{pair.blur} and its sharp partner differ in size: {sizes}")
+        (pairs if min(images.sharp.size) >= smallest else small).append(images)
+    if small:
+        first = (small[0].blur or small[0].sharp).path
+        print(f"{split}: {len(small)} pairs are smaller than train.crop = {smallest} and left out, {first} first")
+    if not pairs:
+        raise UserError(
+            f"no pair of at least {smallest}x{smallest} pixels in {root / split}: see the split and resize sections of "
+            "params.yaml, metrics/clean.json, or lower train.crop"
+        )
+    return pairs
+
+
+def _photo_of(pair: Pair) -> tuple:
+    """What sharp halves have in common that are the same photo.
+
+    `synthesize` numbers the pairs of a photo, and `resize` adds the place of a tile to their names.
+    """
+    return pair.sharp.parent, pair.sharp.name.lstrip(string.digits), pair.sharp.stat().st_size
+
+
+def frames_of(pairs: Iterable[Images]) -> list[Frame]:
+    """All frames of pairs, each once, in their order."""
+    frames = (half for images in pairs for half in (images.blur, images.sharp))
+    return list(dict.fromkeys(frame for frame in frames if frame))
+
+
+def keep_in_memory(pairs: list[Images], validating: int, crop: int, free: int) -> int:
+    """Decode as many frames as fit into memory, say how many these are, and what to do if it is not all.
+
+    Parameters
+    ----------
+    pairs
+        Of the training.
+    validating
+        Number of validation crops.
+    crop
+        Their side, pixels.
+    free
+        Free memory, bytes.
+
+    Returns
+    -------
+    int
+        How many threads should decode the others on the way; 1 if there are none.
+
+    Raises
+    ------
+    UserError
+        There is too little memory for the validation crops alone, or a file is damaged.
+    """
+    crops = 2 * 2 * validating * crop * crop * 3  # both halves, which Keras copies
+    if crops > free:
+        raise UserError(
+            f"{validating} validation crops of {crop}x{crop} pixels take {crops / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free: lower split.val_fraction or train.crop, or name fewer split.val_scenes"
+        )
+    frames, room, kept = frames_of(pairs), FOR_FRAMES * free - crops, []
+    needed = sum(frame.bytes for frame in frames)
+    for frame in frames:
+        room -= frame.bytes
+        if room < 0:
+            break
+        kept.append(frame)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = 1 if len(kept) == len(frames) else max(2, min(cores, MOST_THREADS))
+    told = f"frames: {len(frames)}, {needed / 1e9:.1f} GB decoded; {free / 1e9:.1f} GB of memory are free"
+    if threads > 1:
+        told += (
+            f": {len(kept)} of them stay in memory, the others are decoded for each crop by {threads} threads, slower; "
+            f"{(needed + crops) / FOR_FRAMES / 1e9:.1f} GB of free memory would hold all, or smaller frames "
+            "(resize.mode, resize.width and resize.height)"
+        )
+    print(told, flush=True)
+    with ThreadPoolExecutor(min(cores, MOST_THREADS)) as pool:
+        for _ in tqdm(pool.map(Frame.keep, kept), "decode", len(kept), leave=False, unit="frame"):
+            pass
+    return threads

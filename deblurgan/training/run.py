@@ -1,0 +1,186 @@
+"""A training from its first step, or from its last checkpoint, to the files that it leaves."""
+
+from deblurgan import backend  # before anything that imports Keras
+
+# isort: split
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from dvclive import Live
+
+from deblurgan.errors import UserError
+from deblurgan.files import home_expanded, sha256_of, write_json
+from deblurgan.memory import free_memory
+from deblurgan.networks.model_files import load_generator, save_model
+from deblurgan.params import Params
+from deblurgan.training import devices
+from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
+from deblurgan.training.checkpoints import Checkpoint, Kept, fingerprint, last_checkpoint, meaning_of, scratch
+from deblurgan.training.crops import CropSequence, centre_crops
+from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs
+from deblurgan.training.gan import DeblurGAN, build
+from deblurgan.training.revisions import find_model
+
+SAMPLE_ROWS = 4
+"""Of a sample picture."""
+TENSORBOARD = "DEBLURGAN_TENSORBOARD"
+"""Environment variable: the folder where TensorBoard looks for trainings."""
+COMPUTING = (
+    "blur.convolution", "blur.trajectory", "images", "networks.building", "networks.critic", "networks.generators",
+    "networks.layers", "networks.vgg19", "networks.winograd", "training.crops", "training.gan", "training.losses",
+    "training.optimizers", *(f"training.step_{backend.BACKEND}",),
+)  # fmt: skip
+"""Modules of the library whose change makes another training; without a change of the others it goes on."""
+LAST_GOOD = "last_good.keras"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a training writes: the generator, its scores, its curves and sample pictures (a folder), its speed."""
+
+    model: Path
+    metrics: Path
+    curves: Path
+    speed: Path
+
+
+def name_of(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
+    """Name this training by its data, its parameters and the code that computes it.
+
+    Where the same bytes are asked for, also by this machine: on others it goes on otherwise.
+    """
+    t = p.train
+    code = {name: meaning_of(Path(sys.modules[f"deblurgan.{name}"].__file__)) for name in COMPUTING}
+    weights = home_expanded(t.vgg_weights) if t.vgg_weights and t.lambda_content else None
+    with ThreadPoolExecutor() as pool:
+        frames = frames_of([*pairs, *val])
+        digests = dict(zip(frames, pool.map(lambda frame: sha256_of(frame.path), frames), strict=True))
+    data = [[digests.get(half) for pair in split for half in (pair.blur, pair.sharp)] for split in (pairs, val)]
+    files = [path and sha256_of(path) for path in (start, weights)]
+    recipe = [p.generator.model_dump(), p.critic.model_dump(), t.model_dump(exclude={"init_from", "vgg_weights"})]
+    if any(pair.blur is None for pair in pairs):
+        recipe.append(p.synthesize.model_dump(exclude={"pairs_per_photo", "frames_per_pair"}))
+    return fingerprint([p.seed, recipe, code, data, files, backend.facts() if t.deterministic else []])
+
+
+def kept_generator(model: DeblurGAN, folder: Path, lowest: float) -> str:
+    """Save the generator of the last checkpoint, if it is above a PSNR, and say how to go on from it."""
+    kept = last_checkpoint(folder, model.state)
+    if not kept.history or kept.history[-1]["val_psnr"] < lowest:
+        return ""
+    for variable, value in zip(model.state, kept.values, strict=True):
+        variable.assign(value)
+    save_generator(model, folder / LAST_GOOD)
+    step, psnr = len(kept.history) * model.settings.validate_every, kept.history[-1]["val_psnr"]
+    return f"; train.init_from={folder / LAST_GOOD} begins with the generator after step {step} ({psnr:.1f} dB)"
+
+
+def save_generator(model: DeblurGAN, path: Path) -> None:
+    """Write the averaged generator."""
+    model.averaged.trainable = True  # for whoever trains it further
+    save_model(model.averaged, path)
+
+
+def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None:
+    """Train, or go on with the training of these parameters; hosts but the first only help, and write nothing.
+
+    Parameters
+    ----------
+    p
+        All parameters.
+    share
+        Which part of each batch is this host's.
+    data
+        Folder with the pairs of `train` and `val`.
+    outputs
+        Where to write.
+
+    Raises
+    ------
+    UserError
+        The data, the weights to start from or the memory do not suffice, or the training diverges.
+    """
+    t = p.train
+    pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur > 0)
+    val = load_pairs(data, "val", t.crop)
+    print(f"train: {len(pairs)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
+    threads = keep_in_memory(pairs, len(val), t.crop, free_memory())
+    start = find_model(t.init_from, outputs.model) if t.init_from else None
+    model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
+    print(f"generator: {model.generator.count_params():,} parameters, on {backend.device()}")
+    validation = centre_crops(val, t.crop, share.devices)
+
+    def fit(epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
+        """Make the steps after an epoch; an epoch goes from one validation to the next."""
+        first = epoch * t.validate_every
+        if first < t.steps:
+            crops = CropSequence(pairs, t, p.seed, p.synthesize, first, share.host, share.hosts, threads)
+            _fit(model, crops, tuple(crops.part_of(images) for images in validation), epoch, callbacks)
+
+    if share.host:
+        fit(share.go_on(model.state, [], 0), [])
+        return
+    name = name_of(p, pairs, val, start)
+    with scratch(name) as folder, Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
+        kept = last_checkpoint(folder, model.state)
+        share.go_on(model.state, kept.values, len(kept.history))
+        done = len(kept.history) * t.validate_every
+        if done:
+            print(f"going on after step {done} of {t.steps}")
+        blur, sharp = (images[: len(val)] for images in validation)  # without those that fill the devices
+        progress = Progress(t.steps, done)
+        divergence = Divergence(t.validate_every, float(psnr_of_each(blur, sharp).mean()), kept.history)
+        watching = [
+            divergence,
+            Curves(live, t.validate_every, kept.history, _board(name)),
+            _samples(live, kept, blur, sharp, {round(moment * t.steps) for moment in t.sample_at}, done),
+            Checkpoint(folder, kept),
+            progress,
+        ]
+        try:
+            fit(len(kept.history), watching)
+        except Diverged as error:
+            raise UserError(f"{error}{kept_generator(model, folder, divergence.lowest)}") from None
+        save_generator(model, outputs.model)
+        write_json(outputs.metrics, {"steps": t.steps, **dict(sorted(kept.history[-1].items()))})
+        progress.write(outputs.speed, backend.device())
+    (outputs.curves / "metrics.json").unlink()  # DVCLive's summary, which the metrics repeat
+
+
+def _fit(model: DeblurGAN, crops: CropSequence, validation: tuple, epoch: int, callbacks: list) -> None:
+    """Make all steps of a sequence."""
+    t = crops.settings
+    try:
+        model.fit(
+            crops,
+            initial_epoch=epoch,
+            epochs=t.steps // t.validate_every,
+            steps_per_epoch=t.validate_every,
+            shuffle=False,
+            validation_data=validation,
+            validation_batch_size=t.batch_size // crops.parts,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except Exception:
+        if isinstance(crops.error, UserError):  # TensorFlow wraps the error into one of its own
+            raise crops.error from None
+        raise
+
+
+def _board(name: str) -> Path | None:
+    """Where TensorBoard shall find the curves of a training."""
+    folder = os.environ.get(TENSORBOARD)
+    return home_expanded(folder) / name if folder else None
+
+
+def _samples(live: Live, kept: Kept, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> Samples:
+    """Sample pictures of a few validation crops, spread over all."""
+    rows = np.linspace(0, len(blur) - 1, min(SAMPLE_ROWS, len(blur))).round().astype(int)
+    return Samples(live, kept.restored, blur[rows], sharp[rows], at, done)
