@@ -2,6 +2,7 @@
 
 import resource
 import tracemalloc
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -90,6 +91,20 @@ def film(
             made.mux(pictures.encode(frame))
         for track in (pictures, *(track for track, _ in tracks)):
             made.mux(track.encode(None))
+
+
+def shifted(path, seconds):
+    """Set the sound of a transport stream as late as its pictures are."""
+    with av.open(str(path)) as old, av.open(str(path.with_suffix(".new.ts")), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                if packet.stream.type == "audio":
+                    packet.dts += round(seconds / packet.time_base)
+                    packet.pts = packet.dts
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    path.with_suffix(".new.ts").replace(path)
 
 
 def frames_of(path):
@@ -260,6 +275,40 @@ def test_what_begins_later_does_so_in_the_result(tmp_path, container):
     assert moments_of(tmp_path / "out.mp4")[0] == pytest.approx(late, abs=0.03)
     before, after = moments_of(source), moments_of(tmp_path / "out.mp4")
     np.testing.assert_allclose(np.diff(after), np.diff(before), atol=2e-3)
+
+
+@pytest.mark.parametrize("begin", [0, 50_000], ids=["back", "ahead"])
+def test_a_clock_that_leaps_does_not_tear_a_recording_apart(tmp_path, begin):
+    """Parts of a camcorder's recording, joined: at the seam the clock of a transport stream goes anywhere."""
+    for number, late in enumerate((0, begin)):
+        film(tmp_path / f"{number}.ts", steps(20), sounds=[("mp2", sine(2.0), "eng")], late=late)
+        if late:  # sound along with the pictures
+            shifted(tmp_path / f"{number}.ts", late)
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join((tmp_path / f"{number}.ts").read_bytes() for number in range(2)))
+    deblur_video(source, tmp_path / "out.mp4", same)
+    moments = moments_of(tmp_path / "out.mp4")
+    assert len(moments) == 40
+    np.testing.assert_allclose(moments, moments[0] + np.arange(40) / 10, atol=0.11)  # a frame, at the seam
+    assert len(samples_of(tmp_path / "out.mp4")) / 48000 == pytest.approx(4, abs=0.15)
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["told once", "told twice"])
+def test_a_damaged_moment_leaves_the_other_frames_theirs(tmp_path, twice):
+    """Frames that are stored in another order than shown tell two moments."""
+    options = {"crf": "10", "x264-params": "b-adapt=0:bframes=2"} if twice else {"qp": "0"}
+    film(tmp_path / "in.ts", steps(30), sounds=[("mp2", sine(3.0), "eng")], options=options)
+    content = bytearray((tmp_path / "in.ts").read_bytes())
+    heads = [place for place in range(len(content)) if content[place : place + 4] == b"\0\0\1\xe0"]
+    place = next(head for head in heads[8:] if (content[head + 7] & 0xC0 == 0xC0) == twice)
+    content[place + 9] ^= 8  # of the moment when it is shown: half a day
+    (tmp_path / "in.ts").write_bytes(content)
+    said = pytest.raises(UserError, match="damaged: 30 of 30 frames came out") if twice else nullcontext()
+    with said:
+        deblur_video(tmp_path / "in.ts", tmp_path / "out.mp4", same)
+    apart = np.diff(moments_of(tmp_path / "out.mp4"))
+    assert (np.abs(apart - 0.1) > 2e-3).sum() <= 3
+    assert apart.sum() == pytest.approx(2.9, abs=2e-3)
 
 
 # colours

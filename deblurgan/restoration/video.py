@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.audio import AudioStream
 from av.container import InputContainer, OutputContainer
+from av.format import Flags
 from av.stream import Disposition, Stream
 from tqdm import tqdm
 
@@ -33,6 +34,8 @@ COARSEST = 10_000
 """Ticks per second that the moments of frames are told in, at least."""
 SLACK = 0.5
 """Seconds by which a whole clip may end before its header says: headers round."""
+LEAP = 10
+"""Seconds that a transport stream's clock skips only where recordings were joined, or by damage."""
 APPLE = {"location": "com.apple.quicktime.location.ISO6709", "date": "com.apple.quicktime.creationdate"}
 """What an .mp4 calls the place and the day, and how iPhones name them."""
 
@@ -152,6 +155,7 @@ class Clip:
         self._opened = opened
         self.pictures, self.sounds = moving[0], opened.streams.audio
         self.pictures.thread_type = "AUTO"
+        self._leaps = bool(opened.format.flags & Flags.ts_discont.value)
         self.start = Fraction(opened.start_time or 0, av.time_base)
         self._seconds, rate = Fraction(opened.duration or 0, av.time_base), self.pictures.average_rate
         if opened.format.name == "avi" and rate:  # FFmpeg shortens its duration to what is there
@@ -165,19 +169,36 @@ class Clip:
         return {**{name: told[theirs] for name, theirs in APPLE.items() if theirs in told}, **told}
 
     def packets(self) -> Iterator[av.Packet]:
-        """Yield all that it consists of."""
-        reached = self.start
+        """Yield all that it consists of, on one clock."""
+        reached, corrupt = self.start, False
+        clocks, shifts, last = [Fraction(0)], {}, {}
         try:
             for packet in self._opened.demux():
-                if packet.size:  # the last ones are empty
-                    self.damaged |= packet.is_corrupt
-                    moment = packet.dts if packet.pts is None else packet.pts
-                    if moment is not None:
-                        reached = max(reached, (moment + (packet.duration or 0)) * packet.time_base)
-                    yield packet
+                if packet.size == 0 and packet.dts is None:
+                    break  # the end; where streams have come up since the beginning, PyAV would fail
+                corrupt |= packet.is_corrupt
+                apart = 0 if None in (packet.pts, packet.dts) else abs(packet.pts - packet.dts) * packet.time_base
+                if self._leaps and apart > LEAP:  # a flipped bit
+                    packet.pts, self.damaged = packet.dts, True
+                moment, index = packet.pts if packet.dts is None else packet.dts, packet.stream.index
+                if moment is not None:
+                    begin, shift = moment * packet.time_base, shifts.get(index, Fraction(0))
+                    earliest, due = last.get(index, (begin, begin))
+                    if self._leaps and not earliest <= begin + shift <= due + LEAP:
+                        # a clock that was seen before keeps streams in time, and ends the damage of a moment
+                        seen = (clock for clock in reversed(clocks) if abs(begin + clock - due) < SLACK)
+                        shift = next(seen, due - begin)
+                        clocks.append(shift)
+                    shifts[index], later = shift, round(shift / packet.time_base)
+                    packet.pts = None if packet.pts is None else packet.pts + later
+                    packet.dts = None if packet.dts is None else packet.dts + later
+                    end = begin + shift + (packet.duration or 0) * packet.time_base
+                    last[index], reached = (begin + shift, end), max(reached, end)
+                yield packet
         except (av.FFmpegError, OSError):
             self.damaged = True
-        self.damaged |= reached - self.start < self._seconds - SLACK
+        self.damaged |= corrupt and len(clocks) == 1  # FFmpeg calls what lies at a seam corrupt
+        self.damaged |= not self._leaps and reached - self.start < self._seconds - SLACK
 
     def frames(self, stream: Stream, packet: av.Packet | None) -> list[av.VideoFrame] | list[av.AudioFrame]:
         """Decode a packet, or what the decoder has held back."""
