@@ -4,7 +4,10 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compile TensorFlow anew: 8 s
 
-.PHONY: help install repro test lint format deps requirements
+# columns of `dvc exp show`: what is no parameter (they have a dot, but for the seed) and none of these figures
+DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|[a-z_]+\.[a-z_0-9.]+$$)|^(kept_by|rejected_by|doubtful|datasets|baselines|stretched|unpaired)|.*\.py$$
+
+.PHONY: help install repro experiments test lint format deps requirements
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -24,6 +27,9 @@ repro: install  ## Run the pipeline: data, training, evaluation, deblurred photo
 	@echo
 	@echo "Pictures to open:"
 	@find metrics/evaluate metrics/train/plots/images data/deblurred -name '*.png' | sort | sed 's/^/  /'
+
+experiments: install  ## List experiments of the last commits: changed parameters, PSNR, gain, SSIM
+	@[ -t 1 ] || export COLUMNS=120; python -m dvc exp show --only-changed --drop '$(DROPPED)' --precision 3 -n 3
 
 test: install  ## Run the tests
 	python -m pytest

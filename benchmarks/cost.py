@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deblurgan.datasets import CropSequence, Images
+from deblurgan.crops import CropSequence
+from deblurgan.datasets import Frame, Images
 from deblurgan.params import Params, check, read_yaml
 from deblurgan.preset import merged
 from deblurgan.training import build
@@ -73,7 +74,8 @@ def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
     t = p.train
     side = 2 * t.crop
     rng = np.random.default_rng(0)
-    pairs = [Images(rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)) for _ in range(8)]
+    frames = [Frame(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(16)]
+    pairs = [Images(*halves) for halves in zip(frames[:8], frames[8:], strict=True)]
     crops, clock = CropSequence(pairs, t, p.seed, p.synthesize), Clock()
     with engine.all_devices(t.batch_size):
         flops = operations(p, crops)

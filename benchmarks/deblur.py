@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).parents[1]
 STARTED = time.perf_counter()
 SIZES = ((256, 256), (1280, 720), (6000, 4000))
 WAYS = ("predict", "whole", "auto")
-MODEL = Path("models/generator.keras")
+MODEL = ROOT / "models/generator.keras"
 
 
 def generator_of(options: argparse.Namespace):
@@ -34,7 +35,7 @@ def generator_of(options: argparse.Namespace):
         return load_generator(MODEL)
     changes = {"architecture": options.generator, "norm": options.norm, "filters": options.filters}
     changes |= {"blocks": options.blocks, "upsample": "shuffle" if options.generator == "nafnet" else "transpose"}
-    return build_generator(load().generator.model_copy(update={**changes, "identity_start": False}))
+    return build_generator(load(ROOT / "params.yaml").generator.model_copy(update={**changes, "identity_start": False}))
 
 
 def worker(options: argparse.Namespace, way: str, width: int, height: int) -> dict[str, float]:
@@ -43,17 +44,20 @@ def worker(options: argparse.Namespace, way: str, width: int, height: int) -> di
     from stages import engine  # isort: skip
 
     from deblurgan.images import to_float, to_uint8
-    from deblurgan.inference import deblur, tile_for
+    from deblurgan.inference import network
+    from deblurgan.tiles import restore, tile_for
 
     engine.be_deterministic()
     generator = generator_of(options)
+    method = network(generator)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
     def work() -> None:
         if way == "predict":
             to_uint8(generator.predict(to_float(image)[None], verbose=0)[0])
         else:
-            deblur(generator, image, None if way == "whole" else tile_for(generator, image.shape, options.memory))
+            tile = None if way == "whole" else tile_for(method, image.shape, options.memory)
+            to_uint8(restore(method, to_float(image), tile))
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work()
@@ -92,19 +96,22 @@ def main() -> None:
     sizes = [tuple(map(int, text.split("x"))) for text in options.size or []] or SIZES
     print("| pixels | way | seconds | first image after | peak memory | more than before | bytes a pixel |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    failed = False
     for width, height in sizes:
         for way in options.way or WAYS:
             if width * height > 4e6 and way != "auto" and not options.way:
                 continue  # tens of GB
             command = [sys.executable, "-m", "benchmarks.deblur", *sys.argv[1:], "--worker", way]
-            done = subprocess.run([*command, str(width), str(height)], capture_output=True, text=True)
+            done = subprocess.run([*command, str(width), str(height)], cwd=ROOT, capture_output=True, text=True)
             if done.returncode:
+                failed = True
                 print(f"| {width}x{height} | {way} | {' '.join(done.stderr.split()[-12:])} | | | | |")
                 continue
             found = json.loads(done.stdout.splitlines()[-1])
             row = f"| {width}x{height} | {way} | {found['seconds']:.3f} | {found['first']:.1f} s "
             row += f"| {found['peak']:.2f} GB | {found['more']:.2f} GB | {found['bytes']:.0f} |"
             print(row, flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
     dvc repro train && python -m benchmarks.loader
 
-Reads `data/resized`, `params.yaml` and `metrics/speed.json`. One thread, which works while the devices compute.
+Reads `data/resized`, `params.yaml` and `metrics/speed.json`. One thread, which works while the devices compute; a few
+where frames do not fit into memory and are decoded for each crop.
 """
 
 import json
 import time
 from pathlib import Path
 
-from deblurgan.datasets import CropSequence, load_pairs
+from deblurgan.crops import CropSequence
+from deblurgan.datasets import keep_in_memory, load_pairs
+from deblurgan.memory import free_memory
 from deblurgan.params import load
 
 SECONDS = 5
@@ -28,14 +31,17 @@ def images_per_second(sequence: CropSequence) -> float:
 def main() -> None:
     """Measure all kinds of crops."""
     p = load()
-    t, pairs = p.train, load_pairs(Path("data/resized"), "train", p.train.crop)
+    t = p.train
     speed = json.loads(Path("metrics/speed.json").read_text())
     consumed = speed["steps_per_second"] * t.batch_size * t.critic_steps
     print(f"consumed by the last training: {consumed:.0f} images/s ({speed['device']})")
     for name, share in (("as trained", t.fresh_blur), ("pairs as they are", 0.0), ("photos blurred anew", 1.0)):
         settings = t.model_copy(update={"fresh_blur": share})
-        cut = images_per_second(CropSequence(pairs, settings, p.seed, p.synthesize))
-        print(f"{name}, {t.crop}x{t.crop}: {cut:.0f} images/s, {cut / consumed:.1f}x")
+        pairs = load_pairs(Path("data/resized"), "train", t.crop, fresh=share > 0)
+        for place, free in (("decoded on the way", 0), ("in memory", free_memory())):
+            threads = keep_in_memory(pairs, 0, t.crop, free)
+            cut = images_per_second(CropSequence(pairs, settings, p.seed, p.synthesize, threads=threads))
+            print(f"{name}, {place}, {t.crop}x{t.crop}: {cut:.0f} images/s, {cut / consumed:.1f}x")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ import numpy as np
 from tqdm import tqdm
 
 from deblurgan.blur.camera import average_frames
-from deblurgan.datasets import CropSequence, Images
+from deblurgan.crops import CropSequence
+from deblurgan.datasets import Frame, Images
 from deblurgan.evaluation import score, summary
 from deblurgan.images import read_rgb
 from deblurgan.inference import deblur
@@ -65,7 +66,7 @@ def averaged(folder: Path) -> list[Images]:
             length = LENGTHS[turn % len(LENGTHS)]
             for run in consecutive(frames[start : start + length], length):
                 blur = average_frames((read_rgb(frame) for frame in run), linear=False)
-                pairs.append(Images(np.stack([blur, read_rgb(run[length // 2])])))
+                pairs.append(Images(Frame(read_rgb(run[length // 2])), Frame(blur)))
             start, turn = start + length // 2, turn + 1
     return pairs
 
@@ -152,17 +153,17 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another one for another run (default: %(default)s)")
     options = parser.parse_args()
-    pairs = [Images(np.stack([read_rgb(pair.blur), read_rgb(pair.sharp)])) for pair in find_pairs(options.pairs)]
+    pairs = [Images(Frame(read_rgb(pair.sharp)), Frame(read_rgb(pair.blur))) for pair in find_pairs(options.pairs)]
     filmed, frames = len(pairs), averaged(options.frames)
     photos = [read_rgb(path) for path in sorted(options.photos.glob("*.jpg"))]
-    pairs += frames + [Images(np.stack([photo, photo]), drawn=True) for photo in photos]
+    pairs += frames + [Images(Frame(photo)) for photo in photos]
     test = [(pair.blur, read_rgb(pair.blur), read_rgb(pair.sharp)) for pair in find_pairs(options.test)]
     print(f"{filmed} filmed and {len(frames)} averaged pairs, {len(photos)} photos; {len(test)} test frames")
     print(engine.device(), flush=True)
     steps = {}
     for name in options.only or GENERATORS:
         _, taken = train(f"{name}: speed", params(GENERATORS[name], 12, options), pairs, 12)
-        steps[name] = round(60 * options.minutes / statistics.median(taken[2:]))
+        steps[name] = max(1, round(60 * options.minutes / statistics.median(taken[2:])))
     print("| generator | parameters | steps | input | restored | gain | grid |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name, count in steps.items():

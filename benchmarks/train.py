@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 SIZE, INFERENCE, CRITIC_STEPS = 128, 256, 5
+FILTERS, BLOCKS = 64, 9
 VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("reference", "ours")]
 
 
@@ -47,8 +48,8 @@ def build_paper(batch: int, *, winograd: bool):
     from deblurgan.training import build
 
     p = load(Path(__file__).parents[1] / "params.yaml")
-    networks = {"filters": 64, "norm": "instance"}
-    generator = {**networks, "blocks": 9, "dropout": 0.5, "identity_start": False}
+    networks = {"filters": FILTERS, "norm": "instance"}
+    generator = {**networks, "blocks": BLOCKS, "dropout": 0.5, "identity_start": False}
     critic = {**networks, "layers": 3, "conditional": False}
     train = {"critic_steps": CRITIC_STEPS, "batch_size": batch, "winograd": winograd, "ema": 0.0}
     weights = {"lambda_adversarial": 1.0, "lambda_content": 100.0, "lambda_pixel": 0.0}
@@ -107,7 +108,8 @@ def worker(variant: str, batch: int, rounds: int) -> dict[str, list[float]]:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int("oneDNN" in variant))  # read when TensorFlow is imported
     import tensorflow as tf
 
-    from deblurgan.inference import restore
+    from deblurgan.inference import network
+    from deblurgan.tiles import restore
 
     model = build_paper(batch, winograd=ours)
     rng = np.random.default_rng(0)
@@ -117,8 +119,10 @@ def worker(variant: str, batch: int, rounds: int) -> dict[str, list[float]]:
     step = tf.function(work, jit_compile="XLA" in variant)
     photo = rng.uniform(-1, 1, (1, INFERENCE, INFERENCE, 3)).astype(np.float32)
 
+    method = network(model.averaged)
+
     def inference():
-        return restore(model.averaged, photo[0]) if ours else model.generator.predict_on_batch(photo)
+        return restore(method, photo[0]) if ours else model.generator.predict_on_batch(photo)
 
     return {"step": timed(lambda: step(*arrays), rounds), "inference": timed(inference, 3 * rounds)}
 

@@ -1,4 +1,4 @@
-"""What a person watches while training: progress, curves, sample pictures, and a stop when it goes wrong."""
+"""What a person watches while training: progress, curves and sample pictures; and a stop when it goes wrong."""
 
 import math
 import time
@@ -7,14 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 from dvclive import Live
-from PIL import Image
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from deblurgan.checkpoints import Logs
 from deblurgan.errors import UserError
-from deblurgan.figures import side_by_side, stacked
-from deblurgan.files import new_file, write_json
+from deblurgan.figures import captioned, side_by_side, stacked
+from deblurgan.files import write_json
 
 
 class Progress(keras.callbacks.Callback):
@@ -78,14 +77,7 @@ class Curves(keras.callbacks.Callback):
             self._log(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Log, and stop with one line at a loss or gradient that is not finite."""
-        step = (epoch + 1) * self.steps_per_epoch
-        for name, value in sorted((logs or {}).items()):
-            if not math.isfinite(value):
-                raise UserError(
-                    f"training diverged: {name} = {value} by step {step}; lower train.learning_rate or "
-                    "train.lambda_adversarial, raise train.lambda_penalty, or set train.clip_norm"
-                )
+        """Log."""
         self._log(epoch, logs or {})
 
     def _log(self, epoch: int, logs: Logs) -> None:
@@ -98,15 +90,86 @@ class Curves(keras.callbacks.Callback):
         self.live.make_summary()
 
 
+REMEDY = "lower train.learning_rate or train.lambda_adversarial, raise train.lambda_penalty, or set train.clip_norm"
+
+
+class Diverged(UserError):
+    """A training that will not recover."""
+
+
+def psnr_of_each(images: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """PSNR of `uint8` images of shape (N, H, W, 3) in dB, as validation measures it."""
+    errors = [np.mean(np.square(one.astype(np.float32) - other)) for one, other in zip(images, sharp, strict=True)]
+    return 10 * np.log10(255**2 / np.maximum(errors, 1e-10))
+
+
+class Divergence(keras.callbacks.Callback):
+    """Stop with one line at a value that is not finite, after any step; and where validation falls far below the input.
+
+    Far is `FAR` dB below the PSNR of the blurred images, or of images at `CLEAR` where those are better. A training
+    that has been near them stops there at once; one that begins there, from random weights, when it has not come up
+    by `RISE` dB in `PATIENCE` validations.
+
+    Parameters
+    ----------
+    steps_per_epoch
+        Generator steps.
+    input_psnr
+        Of the blurred validation crops, dB.
+    history
+        What earlier runs of this training logged, an entry for each epoch.
+    """
+
+    FAR, CLEAR, NEAR = 10.0, 30.0, 5.0
+    PATIENCE, RISE = 5, 1.0
+
+    def __init__(self, steps_per_epoch: int, input_psnr: float, history: list[Logs]) -> None:
+        super().__init__()
+        self.steps_per_epoch, self.input_psnr = steps_per_epoch, input_psnr
+        self.lowest = min(input_psnr, self.CLEAR) - self.FAR
+        self.validated = [logs["val_psnr"] for logs in history]
+        self.before = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Count the steps."""
+        self.before = epoch * self.steps_per_epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Look at the losses."""
+        self._refuse_infinite(self.before + batch + 1, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Look at the validation."""
+        step = (epoch + 1) * self.steps_per_epoch
+        self._refuse_infinite(step, logs or {})
+        found, earlier = (logs or {})["val_psnr"], self.validated
+        self.validated = [*earlier, found]
+        if found >= self.lowest:
+            return
+        fallen = max(earlier, default=0) > self.lowest + self.FAR - self.NEAR
+        recent = self.validated[-self.PATIENCE - 1 :]
+        if fallen or (len(recent) > self.PATIENCE and max(recent) < recent[0] + self.RISE):
+            raise Diverged(
+                f"training diverged: validation is at {found:.1f} dB after step {step}, its blurred input at "
+                f"{self.input_psnr:.1f} dB; {REMEDY}"
+            )
+
+    @staticmethod
+    def _refuse_infinite(step: int, logs: Logs) -> None:
+        for name, value in sorted(logs.items()):
+            if not math.isfinite(value):
+                raise Diverged(f"training diverged: {name} = {value} by step {step}; {REMEDY}")
+
+
 class Samples(keras.callbacks.Callback):
-    """Draw the same validation crops at chosen steps: blurred, restored, sharp.
+    """Draw the same validation crops at chosen steps: blurred, restored, sharp, with their PSNR.
 
     Parameters
     ----------
     live
         Takes the pictures, `step_000500.png` and so on.
-    folder
-        Keeps them, for a run that goes on with this training.
+    restored
+        What earlier runs of this training restored, by step; grows.
     blur, sharp
         Crops, `uint8` of shape (N, H, W, 3).
     at
@@ -115,33 +178,47 @@ class Samples(keras.callbacks.Callback):
         Generator steps before this run.
     """
 
-    def __init__(self, live: Live, folder: Path, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> None:
+    def __init__(
+        self, live: Live, restored: dict[int, np.ndarray], blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int
+    ) -> None:
         super().__init__()
-        self.live, self.folder, self.blur, self.sharp, self.at, self.step = live, folder, blur, sharp, at, done
-        for step in sorted(step for step in at if step <= done and done):
-            self._show(step)
+        self.live, self.restored, self.blur, self.sharp, self.at, self.step = live, restored, blur, sharp, at, done
+        for step in sorted(restored):
+            self._draw(step)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Draw step 0."""
+        """Restore at step 0."""
         if self.step == 0:
-            self._draw()
+            self._restore()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Draw the chosen steps."""
+        """Restore at the chosen steps."""
         self.step += 1
-        self._draw()
+        self._restore()
 
-    def _draw(self) -> None:
+    def _restore(self) -> None:
         if self.step in self.at:
-            restored = self.model.restored(self.blur)
-            rows = zip(self.blur, restored, self.sharp, strict=True)
-            picture = stacked([side_by_side(list(row)) for row in rows])
-            with new_file(self._path(self.step)) as partial:
-                Image.fromarray(picture).save(partial, format="PNG")
-            self._show(self.step)
+            self.restored[self.step] = self.model.restored(self.blur)
+            self._draw(self.step)
 
-    def _path(self, step: int) -> Path:
-        return self.folder / f"step_{step:06d}.png"
+    def _draw(self, step: int) -> None:
+        picture = sample_picture(step, self.blur, self.restored[step], self.sharp)
+        self.live.log_image(f"step_{step:06d}.png", picture)
 
-    def _show(self, step: int) -> None:
-        self.live.log_image(self._path(step).name, self._path(step))
+
+def sample_picture(step: int, blur: np.ndarray, restored: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """Rows of a blurred, a restored and a sharp image, with captions.
+
+    Parameters
+    ----------
+    step
+        How many generator steps had been made.
+    blur, restored, sharp
+        `uint8` of one shape (N, H, W, 3).
+    """
+    rows = []
+    before, after = psnr_of_each(blur, sharp), psnr_of_each(restored, sharp)
+    for i in range(len(blur)):
+        captions = {f"input {before[i]:.2f} dB": blur, f"result {after[i]:.2f} dB": restored, "sharp": sharp}
+        rows.append(side_by_side([captioned(images[i], text) for text, images in captions.items()]))
+    return captioned(stacked(rows), f"after step {step}")

@@ -4,11 +4,15 @@ Checkpoints lie outside of DVC's outputs, which DVC deletes before each run, und
 that determines the training: a run with other data, parameters or code never sees them.
 """
 
+import ast
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +20,47 @@ import keras
 import numpy as np
 
 from deblurgan.errors import UserError
-from deblurgan.files import cache_directory, locked, new_file, sha256_of
+from deblurgan.files import CACHE, cache_directory, locked, new_file
 
 Logs = dict[str, float]
-FILE, DONE = "checkpoint.npz", "done"
+FILE, BEFORE, DONE = "checkpoint.npz", "before.npz", "done"
+SAMPLE = "sample_"
+"""Beginning of the names of restored images in a checkpoint."""
+DAMAGED = ".damaged"
+"""Suffix of a checkpoint that is of no use; it is kept until its folder goes."""
+DAYS = 28
+"""For which the checkpoints of a training are kept that has not gone on."""
 
 
-def fingerprint(facts: Any, files: dict[str, Path]) -> str:
-    """Name a training by what determines it.
+@dataclass
+class Kept:
+    """What a checkpoint holds: values of the variables, logs of each epoch, and what was restored for sample pictures.
 
-    Parameters
-    ----------
-    facts
-        Parameters, versions, device: anything that JSON holds.
-    files
-        Data and code, by names that do not depend on where this copy of the repository lies.
+    Restored images are `uint8` of shape (N, H, W, 3), by the number of their step: pictures are drawn of them whenever
+    a run goes on, so that captions are those of the code that runs.
     """
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(files):
-        digest.update(f"{name}\0{sha256_of(files[name])}\0".encode())
-    return digest.hexdigest()[:16]
+
+    values: list[np.ndarray] = field(default_factory=list)
+    history: list[Logs] = field(default_factory=list)
+    restored: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def fingerprint(facts: Any) -> str:
+    """Name a training by all that determines it: anything that JSON holds."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def meaning_of(code: Path) -> str:
+    """What a module computes: its statements, without comments, docstrings and layout."""
+    tree = ast.parse(code.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [part for part in body if not _is_docstring(part)]
+    return ast.unparse(tree)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 @contextlib.contextmanager
@@ -44,7 +69,7 @@ def scratch(name: str) -> Iterator[Path]:
 
     It lies in the cache directory, so that a training goes on in another copy of the repository, too: those of
     `dvc exp run --temp` and `--queue` are temporary. It stays when the body has succeeded, since DVC has not stored the
-    outputs yet, until the next training begins.
+    outputs yet, until the next training begins; that of a training that was killed or stopped stays for `DAYS`.
 
     Raises
     ------
@@ -57,35 +82,85 @@ def scratch(name: str) -> Iterator[Path]:
             stack.enter_context(locked(folder.with_suffix(".lock"), wait=False))
         except BlockingIOError:
             raise UserError(f"another process is at this training: wait for it, or end it ({folder})") from None
-        for other in folder.parent.glob(f"*/{DONE}"):
-            with contextlib.suppress(BlockingIOError), locked(other.parent.with_suffix(".lock"), wait=False):
-                shutil.rmtree(other.parent, ignore_errors=True)
+        for other in folder.parent.iterdir():
+            if other != folder and other.is_dir() and ((other / DONE).exists() or _days_since(other) > DAYS):
+                with contextlib.suppress(BlockingIOError), locked(other.with_suffix(".lock"), wait=False):
+                    shutil.rmtree(other, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         yield folder
         (folder / DONE).touch()
 
 
-def save(folder: Path, variables: list[keras.Variable], history: list[Logs]) -> None:
-    """Write the state of a training and what it has logged, a set for each epoch; whole or not at all."""
+def _days_since(folder: Path) -> float:
+    """Age of the last change in a folder."""
+    return (time.time() - folder.stat().st_mtime) / 86400
+
+
+def save(folder: Path, variables: list[keras.Variable], kept: Kept) -> None:
+    """Write the state of a training, with what it has logged and restored; the checkpoint before it stays, too.
+
+    Raises
+    ------
+    UserError
+        It cannot be written, say on a full disk; the last one stays.
+    """
+    path = folder / FILE
     arrays = {f"{i:05d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
-    with new_file(folder / FILE) as partial, open(partial, "wb") as stream:
-        np.savez(stream, history=np.array(json.dumps(history)), **arrays)
+    arrays |= {f"{SAMPLE}{step}": images for step, images in kept.restored.items()}
+    try:
+        with new_file(path) as partial:
+            with open(partial, "wb") as stream:
+                np.savez(stream, history=np.array(json.dumps(kept.history)), **arrays)
+            if path.exists():
+                os.replace(path, folder / BEFORE)
+    except OSError as error:
+        needed = sum(array.nbytes for array in arrays.values()) / 1e6
+        raise UserError(
+            f"the checkpoint {path} cannot be written ({error.strerror or error}): free {needed:.0f} MB there, or set "
+            f"{CACHE} to a folder of another disk and move {folder} to its train/; run again, and training goes on "
+            "from the checkpoint before"
+        ) from None
 
 
-def last_checkpoint(folder: Path) -> tuple[list[np.ndarray], list[Logs]]:
-    """Read the last checkpoint.
+def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> Kept:
+    """Read the last checkpoint, or the one before it where that is damaged, which is said.
+
+    Parameters
+    ----------
+    folder
+        See `scratch`.
+    variables
+        The state that it is of.
 
     Returns
     -------
-    values, history
-        Of the variables, and what was logged until then; both are empty if there is none.
+    Kept
+        Empty if there is none.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return [], []
-    with np.load(path) as arrays:
+    shapes = [tuple(variable.shape) for variable in variables]
+    for path in (folder / FILE, folder / BEFORE):
+        try:
+            return _read(path, shapes)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            raise
+        except Exception as error:  # damaged bytes make NumPy and zipfile raise anything
+            reason = " ".join(str(error).split())[:100] or type(error).__name__
+            os.replace(path, path.with_suffix(DAMAGED))
+            then = "from the checkpoint before it, if there is one" if path.name == FILE else "anew"
+            print(f"{path} is damaged ({reason}) and left out: training goes on {then}", flush=True)
+    return Kept()
+
+
+def _read(path: Path, shapes: list[tuple[int, ...]]) -> Kept:
+    with np.load(path) as arrays:  # the CRC-32 of each member is checked
         history = json.loads(str(arrays["history"]))
-        return [arrays[name] for name in sorted(set(arrays) - {"history"})], history
+        restored = {int(name.removeprefix(SAMPLE)): arrays[name] for name in arrays if name.startswith(SAMPLE)}
+        values = [arrays[name] for name in sorted(name for name in arrays if name.isdigit())]
+    if [value.shape for value in values] != shapes:
+        raise ValueError("it is of another network or optimizer")
+    return Kept(values, history, restored)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -95,15 +170,15 @@ class Checkpoint(keras.callbacks.Callback):
     ----------
     folder
         See `scratch`.
-    history
-        What was logged before, see `last_checkpoint`.
+    kept
+        Of earlier runs; its history grows.
     """
 
-    def __init__(self, folder: Path, history: list[Logs]) -> None:
+    def __init__(self, folder: Path, kept: Kept) -> None:
         super().__init__()
-        self.folder, self.history = folder, history
+        self.folder, self.kept = folder, kept
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save."""
-        self.history.append({name: float(value) for name, value in (logs or {}).items()})
-        save(self.folder, self.model.state, self.history)
+        self.kept.history.append({name: float(value) for name, value in (logs or {}).items()})
+        save(self.folder, self.model.state, self.kept)

@@ -11,6 +11,8 @@ import numpy as np
 import tifffile
 from PIL import Image, TiffImagePlugin
 
+from deblurgan.metadata import texts
+
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it speaks of odd tags, whose photos are read all the same
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 """What a TIFF's numbers stand for."""
@@ -86,7 +88,7 @@ def deep_png(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
     pixels
         `uint16` of shape (H, W, C), C from 2 (grey and alpha) to 4.
     kept
-        `exif`, `icc_profile` and `dpi`, as Pillow has them.
+        `exif`, `icc_profile` and `dpi`, as Pillow has them, and see `metadata.described`.
     """
     data, chunks = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=4), b""
     if "icc_profile" in kept:
@@ -95,6 +97,7 @@ def deep_png(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
         chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(float(side) / 0.0254) for side in kept["dpi"]), 1))
     if "exif" in kept:
         chunks += _chunk(b"eXIf", kept["exif"].removeprefix(b"Exif\0\0"))
+    chunks += b"".join(_chunk(name, content) for name, content, _ in texts(kept).chunks)
     header = 33  # signature and IHDR, after which they belong
     return data[:header] + chunks + data[header:]
 

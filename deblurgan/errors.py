@@ -1,11 +1,17 @@
 """Errors that a user can cause, and how a stage reports them."""
 
 import contextlib
+import errno
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk that is full, or of a user's share of it."""
 
 PARENT = os.getppid()
 """The process that started this one; noted at the start, since importing the networks takes seconds."""
@@ -28,10 +34,31 @@ def reported(stage: str) -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"{stage}: error: {error}")
-    except OSError as error:  # full disk, no permission, vanished file: the message names the path
-        sys.exit(f"{stage}: error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except OSError as error:
+        sys.exit(f"{stage}: error: {explained(error)}")
     except KeyboardInterrupt:
         sys.exit(f"{stage}: interrupted; no half result was published, run it again")
+
+
+def explained(error: OSError) -> str:
+    """Say in one line what the system refused, and where: full disk, no permission, vanished file."""
+    text = error.strerror or str(error)
+    if error.errno in NO_ROOM:  # a write that fails names no file: stages write below the current directory
+        return f"{text}: {error.filename or Path.cwd()}: free some space there (df -h shows it), run it again"
+    return f"{text}: {error.filename}" if error.filename else text
+
+
+def keep_interrupts_short() -> None:
+    """Make Ctrl-C one line from now on: before `reported` listens, importing the libraries takes seconds."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted while starting; nothing was changed, run it again", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _follow_parent(stage: str) -> None:

@@ -1,10 +1,12 @@
 """Publishing files and directories whole or not at all; links and checksums."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,6 +17,10 @@ from deblurgan.errors import UserError
 
 CACHE = "DEBLURGAN_CACHE"
 """Environment variable: another cache directory than ~/.cache/deblurgan."""
+NAME_MAX = 255
+"""Bytes of a file's name, on all usual file systems."""
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+"""Names of files that are being written."""
 
 
 @contextlib.contextmanager
@@ -26,17 +32,45 @@ def new_file(path: Path | str) -> Iterator[Path]:
     pathlib.Path
         Where to write. It is flushed to disk and renamed at the end, so `path` is either the old or
         the complete new content, whenever the process is killed.
+
+    Raises
+    ------
+    OSError
+        It names `path`, also where the system's own error names nothing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")  # others may be writing it, too
+    end = f".{uuid.uuid4().hex[:8]}.partial"  # others may be writing it, too
+    partial = path.with_name(f".{shortened(path.name, NAME_MAX - len(end) - 1)}{end}")
     try:
-        yield partial
-        with open(partial, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        with open(partial, "wb") as held:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(held, fcntl.LOCK_EX)  # so that `remove_partials` of others leaves it alone
+            yield partial
+            with open(partial, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(partial)):  # a full disk, for one, names no file
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed runs left of their files in a folder; what living ones are writing stays."""
+    for path in folder.glob(".*.partial"):
+        if PARTIAL.fullmatch(path.name) and path.is_file():
+            with contextlib.suppress(OSError), open(path, "rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def shortened(name: str, length: int) -> str:
+    """Cut a name to so many bytes, if it has more."""
+    data = os.fsencode(name)
+    return name if len(data) <= length else data[:length].decode(errors="ignore")
 
 
 @contextlib.contextmanager
@@ -169,6 +203,17 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a full disk say for which file there was no room: writing to an open file does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
 
 
 def sha256_of(path: Path | str) -> str:

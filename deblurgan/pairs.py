@@ -9,8 +9,10 @@ A pair is two files of the same name under sibling directories `blur/` and `shar
 import hashlib
 import os
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from deblurgan.errors import UserError
 from deblurgan.params import Split
@@ -53,6 +55,15 @@ def place_of(name: PurePath) -> Place | None:
         case ("pairs", dataset, part, scene, "blur" | "sharp" | "frames" as kind, _):
             return Place(dataset, part, scene, kind)
     return None
+
+
+def scene_of(name: PurePath | str) -> str:
+    """The scene of an image that is named relative to `data/clean`: part and name make it, the name alone does not.
+
+    A photo that stands alone is its own scene.
+    """
+    name = PurePosixPath(name)
+    return str(name.parent.parent if name.parts[0] == "pairs" else name)
 
 
 def files_below(root: Path | str) -> list[Path]:
@@ -113,10 +124,42 @@ def find_pairs(root: Path | str) -> list[Pair]:
     return [pair for pair in pairs if pair.sharp.is_file()]
 
 
+def with_validation(split: Split, places: Iterable[Place]) -> Split:
+    """Let training scenes validate where a source has scenes to train and to test on, and no others.
+
+    Parameters
+    ----------
+    split
+        Its `val_scenes` are enough for a source that has one of them.
+    places
+        Those of all images of the sources.
+
+    Returns
+    -------
+    Split
+        With a share of `val_fraction` of such a source's training scenes in `val_scenes`, by a hash of their names;
+        at least one, if another one remains.
+    """
+    parts: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for place in places:
+        parts[place.dataset][place.part].add(place.scene)
+    chosen: list[str] = []
+    for scenes in parts.values():
+        by_hash = sorted(scenes["train"], key=_position)
+        if split.val_fraction and not scenes["val"] and not scenes["train"] & set(split.val_scenes):
+            count = sum(_position(scene) < split.val_fraction for scene in by_hash)
+            chosen += sorted(by_hash[: max(0, min(max(count, 1), len(by_hash) - 1))])
+    return split.model_copy(update={"val_scenes": (*split.val_scenes, *chosen)}) if chosen else split
+
+
+def _position(name: str) -> float:
+    """A number in [0, 1) from a hash of a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
+
+
 def split_by_hash(name: str, split: Split) -> str:
     """The split of a photo or scene, by a hash of its name: adding others never moves one."""
-    digest = hashlib.sha256(name.encode()).digest()
-    position = int.from_bytes(digest[:6], "big") / 2**48
+    position = _position(name)
     if position < split.test_fraction:
         return "test"
     return "val" if position < split.test_fraction + split.val_fraction else "train"

@@ -37,9 +37,9 @@ class Split(Section):
 
 
 class FetchUnsplash(Section):
-    """Where sharp and blurred photos come from."""
+    """Where sharp and blurred photos come from: bundled, api, lite, none, or a folder."""
 
-    source: Literal["bundled", "api", "lite", "none"]
+    source: Annotated[str, Field(min_length=1)]
     lite: str | None
     sharp_queries: Texts
     blurred_queries: Texts
@@ -49,7 +49,7 @@ class FetchUnsplash(Section):
     @model_validator(mode="after")
     def _knows_where_lite_is(self) -> Self:
         if self.source == "lite" and not self.lite:
-            raise ValueError("source: lite needs lite: the path of the data set's folder or its photos.tsv000")
+            raise ValueError("source: lite needs lite: the path of the data set's folder, or a table of it")
         return self
 
 

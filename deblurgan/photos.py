@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import re
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,23 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from deblurgan import coded
+from deblurgan.colour import to_srgb
 from deblurgan.deep import ORIENTATION, deep_png, read_deep
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
+from deblurgan.metadata import XMP_TAG, described, segment, texts
 from deblurgan.tiff import exif_bytes, tiff
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")
-WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-"""Suffixes that are written as they are; others become .png."""
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+"""Those that Pillow reads, MPO as JPEG; HEIC comes beside them."""
+WRITTEN = {
+    ".png": "PNG", **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".webp": "WEBP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+}  # fmt: skip
+"""Suffixes that are written as they are; HEIC and AVIF become .jpg, or .png if transparent, others .png."""
+SUFFIXES = (*WRITTEN, *coded.SUFFIXES, ".bmp", ".gif")
+"""What is taken for a photo in a folder."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
@@ -33,7 +42,8 @@ LAYOUT = {
     *range(512, 522), *range(529, 533), 34675, 37724,
 }  # fmt: skip
 """Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
-XMP = 700
+ROWS = 64
+"""Of a photo that are turned into pixels at once."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,9 @@ class Photo:
     alpha
         Of shape (H, W), `uint16` if deep and `uint8` if not; or None.
     kept
-        What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`.
+        What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`, and see `metadata.described`.
+    before
+        Colours to write on the left of these; or None.
     """
 
     colours: np.ndarray
@@ -57,6 +69,7 @@ class Photo:
     deep: bool
     alpha: np.ndarray | None
     kept: dict[str, Any]
+    before: np.ndarray | None = None
 
 
 def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _: None) -> Photo:
@@ -65,7 +78,7 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
     Parameters
     ----------
     path
-        PNG, JPEG, WebP, TIFF, BMP or GIF.
+        PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC or AVIF (the last two of 8 bits; more bits are cut to 8).
     allowed
         Called with (height, width) before anything is decoded; raises if that is too large.
 
@@ -80,12 +93,16 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
         if not data:
             raise UserError("empty file")
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = coded.opened(data, FORMATS)
+        except UserError:
+            raise
         except Exception:  # decoders raise anything on garbage
             raise UserError("not an image, or of a format that is not read") from None
         try:
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a phone's JPEG with a preview
+            if getattr(image, "n_frames", 1) > 1 and image.format not in coded.SEVERAL:
                 raise UserError("animated, or of several pages")
+            if kind := coded.hdr(image, data):
+                raise UserError(f"HDR ({kind}), whose light no JPEG or PNG holds: save it as a usual photo first")
             if image.mode == "F":
                 raise UserError("float data: its range is not known")
             allowed((image.height, image.width))
@@ -103,20 +120,19 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
 
 def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
+    kept |= described(image)
     exif = image.getexif()
     upright = ImageOps.exif_transpose(image) if deep is None else image
-    for tag in (ORIENTATION, *LAYOUT):
+    for tag in (ORIENTATION, XMP_TAG, *LAYOUT):
         exif.pop(tag, None)
-    if isinstance(exif.get(XMP), bytes):  # it may tell the orientation once more
-        exif[XMP] = re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", exif[XMP])
     if len(exif):
         kept["exif"] = exif_bytes(exif)
     if deep is not None:
         return _photo_of(deep, kept)
     if upright.mode.startswith("I"):  # grey in Pillow's other integers
         return _photo_of(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None], kept)
-    if upright.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        kept.pop("icc_profile", None)  # of colours that are not kept
+    if upright.mode in ("CMYK", "LAB"):
+        upright = to_srgb(upright, kept.pop("icc_profile", None))  # no result is of such colours
     grey = upright.mode in ("1", "L", "LA", "La")
     kind = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
     # palettes and bare greys with a transparent level go by RGBA alone
@@ -134,12 +150,20 @@ def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
 
 def pixels_of(photo: Photo) -> np.ndarray:
     """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
-    unit = (np.clip(photo.colours, -1, 1) + 1) / 2
-    if photo.grey:
-        unit = unit.mean(axis=2, keepdims=True, dtype=np.float32)
-    kind = np.uint16 if photo.deep else np.uint8
-    pixels = np.rint(unit * np.iinfo(kind).max).astype(kind)
-    return pixels if photo.alpha is None else np.dstack([pixels, photo.alpha])
+    shown = [colours for colours in (photo.before, photo.colours) if colours is not None]
+    channels = (1 if photo.grey else 3) + (photo.alpha is not None)
+    height, width = photo.colours.shape[:2]
+    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.deep else np.uint8)
+    for i, colours in enumerate(shown):
+        half = pixels[:, i * width : (i + 1) * width]
+        for top in range(0, height, ROWS):  # a few rows at a time: floats take four times the memory
+            unit = (np.clip(colours[top : top + ROWS], -1, 1) + 1) / 2
+            if photo.grey:
+                unit = unit.mean(axis=2, keepdims=True, dtype=np.float32)
+            half[top : top + ROWS, :, : unit.shape[2]] = np.rint(unit * np.iinfo(pixels.dtype).max)
+        if photo.alpha is not None:
+            half[..., -1] = photo.alpha
+    return pixels
 
 
 def _eight_bits(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -148,37 +172,61 @@ def _eight_bits(alpha: np.ndarray | None) -> np.ndarray | None:
 
 def side_by_side(before: Photo, after: Photo) -> Photo:
     """Both in one, before on the left."""
-    alpha = None if before.alpha is None else np.concatenate([before.alpha, before.alpha], axis=1)
-    return replace(after, colours=np.concatenate([before.colours, after.colours], axis=1), alpha=alpha)
+    return replace(after, before=before.colours)
 
 
 def written_name(path: Path) -> str:
     """The name under which a photo is written: its own, but for formats that are only read."""
-    return path.name if path.suffix.lower() in WRITTEN else f"{path.stem}.png"
+    suffix = path.suffix.lower()
+    if suffix in WRITTEN:
+        return path.name
+    return f"{path.stem}{'.jpg' if suffix in coded.SUFFIXES and not coded.may_be_transparent(path) else '.png'}"
 
 
 def write_photo(path: Path, photo: Photo) -> None:
-    """Write a photo, whole or not at all.
+    """Write a photo, whole or not at all; see `write_photos`."""
+    write_photos([(path, photo)])
+
+
+def write_photos(results: Iterable[tuple[Path, Photo | bytes]]) -> None:
+    """Write photos, all of them or none; a file's own bytes are written as they are.
 
     Raises
     ------
     UserError
-        It is too large for the format.
+        One is too large for its format.
     """
-    kind = WRITTEN[path.suffix.lower()]
+    with contextlib.ExitStack() as stack:
+        for path, photo in results:
+            data = photo if isinstance(photo, bytes) else _encoded(photo, WRITTEN[path.suffix.lower()])
+            stack.enter_context(new_file(path)).write_bytes(data)
+
+
+def _encoded(photo: Photo, kind: str) -> bytes:
     if photo.deep and kind in ("JPEG", "WEBP"):
         photo = replace(photo, deep=False, alpha=_eight_bits(photo.alpha))
     pixels = pixels_of(photo if kind != "JPEG" else replace(photo, alpha=None))
     try:
-        with new_file(path) as partial:
-            if kind == "TIFF":
-                partial.write_bytes(tiff(pixels, photo.kept))
-            elif photo.deep and pixels.shape[2] > 1:
-                partial.write_bytes(deep_png(pixels, photo.kept))
-            else:
-                image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-                if kind == "WEBP":
-                    image = image.convert("RGB" if photo.alpha is None else "RGBA")
-                image.save(partial, format=kind, **OPTIONS[kind], **photo.kept)
-    except (ValueError, OverflowError, RuntimeError, TypeError, struct.error) as error:
+        if kind == "TIFF":
+            return tiff(pixels, photo.kept)
+        if photo.deep and pixels.shape[2] > 1:
+            return deep_png(pixels, photo.kept)
+        image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        if kind == "WEBP":
+            image = image.convert("RGB" if photo.alpha is None else "RGBA")
+        stream = io.BytesIO()  # Pillow would forget why a disk takes no more
+        image.save(stream, format=kind, **OPTIONS[kind], **_said(photo.kept, kind))
+        return stream.getvalue()
+    except (ValueError, OverflowError, RuntimeError, TypeError, OSError, struct.error) as error:
         raise UserError(f"cannot be written as {kind}: {' '.join(str(error).split())}") from None
+
+
+def _said(kept: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What was kept, as options of Pillow."""
+    names = {"PNG": (), "JPEG": ("xmp", "comment"), "WEBP": ("xmp",)}[kind]
+    said = {name: kept[name] for name in ("exif", "icc_profile", "dpi", *names) if name in kept}
+    if kind == "PNG":
+        said["pnginfo"] = texts(kept)
+    if kind == "JPEG" and "photoshop" in kept:
+        said["extra"] = segment(kept["photoshop"])
+    return said

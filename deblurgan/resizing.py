@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deblurgan.files import link_or_copy, sha256_of
+from deblurgan.cleaning.shared import Sharp, sharp_image
+from deblurgan.files import link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
 from deblurgan.params import Resize
 
@@ -18,6 +19,8 @@ REDUCING_GAP = 2.5
 above 47 dB against the filter alone, an error of one grey level."""
 SMALLEST = 16
 """Pixels; SSIM needs 11, the generator mirrors up to 16."""
+PLACE = 5
+"""Parts at the end of a path that say where an image of a pair belongs: split, data set, scene, kind, name."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,14 @@ class Job:
 
     images: tuple[tuple[Path, Path], ...]
     settings: Resize
+
+
+@dataclass(frozen=True)
+class Resized:
+    """Sources of a job that were left out, because they would become too thin for the networks; its sharp images."""
+
+    left_out: list[Path]
+    sharp: list[Sharp]
 
 
 def resized(image: Image.Image, settings: Resize) -> Iterator[tuple[str, Image.Image]]:
@@ -92,38 +103,35 @@ def _starts(length: int, tile: int) -> list[int]:
     return starts if starts[-1] + tile >= length else [*starts, length - tile]
 
 
-def resize_files(job: Job) -> list[Path]:
-    """Resize the images of a job.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The sources that were left out, because they would become too thin for the networks.
-    """
+def resize_files(job: Job) -> Resized:
+    """Resize the images of a job, and describe its sharp halves of pairs, as they were before."""
     done: dict[str, list[tuple[str, Path]]] = {}
-    left_out = []
+    found = Resized([], [])
     sizes = Counter(source.stat().st_size for source, _ in job.images)
     for source, target in job.images:
         content = sha256_of(source) if sizes[source.stat().st_size] > 1 else str(source)
-        if content in done:
-            for suffix, path in done[content]:
-                link_or_copy(path, target.with_stem(target.stem + suffix))
-        else:
-            done[content] = list(_resize_file(source, target, job.settings))
-        if not done[content]:
-            left_out.append(source)
-    return left_out
-
-
-def _resize_file(source: Path, target: Path, settings: Resize) -> Iterator[tuple[str, Path]]:
-    """Write what an image becomes; nothing when that is too thin."""
-    with Image.open(source) as image:
-        for suffix, small in resized(image, settings):
-            path = target.with_stem(target.stem + suffix)
-            if min(small.size) < SMALLEST:
-                continue
-            if small is image:
-                link_or_copy(source, path)
+        with naming(target):
+            if content in done:
+                for suffix, path in done[content]:
+                    link_or_copy(path, target.with_stem(target.stem + suffix))
             else:
-                write_png(path, np.asarray(small))
-            yield suffix, path
+                with Image.open(source) as image:
+                    done[content] = list(_resize_file(image, source, target, job.settings))
+                    if done[content] and target.parent.name == "sharp":
+                        found.sharp.append(sharp_image("/".join(target.parts[-PLACE:]), image))
+        if not done[content]:
+            found.left_out.append(source)
+    return found
+
+
+def _resize_file(image: Image.Image, source: Path, target: Path, settings: Resize) -> Iterator[tuple[str, Path]]:
+    """Write what an image becomes; nothing when that is too thin."""
+    for suffix, small in resized(image, settings):
+        path = target.with_stem(target.stem + suffix)
+        if min(small.size) < SMALLEST:
+            continue
+        if small is image:
+            link_or_copy(source, path)
+        else:
+            write_png(path, np.asarray(small))
+        yield suffix, path

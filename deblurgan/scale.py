@@ -39,12 +39,13 @@ Result = TypeVar("Result")
 
 
 def each(
-    work: Callable[[Item], Result],
+    work: Callable[[Any], Result],
     items: Sequence[Item],
     *,
     label: str,
     unit: str,
     size: Callable[[Item], int] = lambda item: 1,
+    prepare: Callable[[Item], Any] = lambda item: item,
 ) -> Iterator[Result]:
     """Apply a function to many items, wherever the environment says, with a progress bar.
 
@@ -58,6 +59,9 @@ def each(
         Words of the progress bar.
     size
         How many units an item is.
+    prepare
+        What this process makes of an item shortly before its turn, as the argument of the work: for networks, say,
+        which cannot be pickled.
 
     Yields
     ------
@@ -76,7 +80,7 @@ def each(
         deaths = 0
         while done < len(items):
             try:
-                for result in _in_order(work, items[done:]):
+                for result in _in_order(work, items[done:], prepare):
                     bar.update(size(items[done]))
                     done, deaths = done + 1, 0
                     yield result
@@ -89,14 +93,15 @@ def each(
                     ) from None
 
 
-def _in_order(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def _in_order(work: Callable[[Any], Result], items: Sequence[Item], prepare: Callable[[Item], Any]) -> Iterator[Result]:
     """Results in order, with a bounded number of items under way."""
     with _executor(len(items)) as (executor, workers, nobody):
         waiting: deque[Future[Result]] = deque()
-        todo = iter(items)
-        with _deaf_to_interrupts(), contextlib.suppress(StopIteration):
-            waiting.append(executor.submit(work, next(todo)))  # starts the processes, which inherit the deafness
+        todo = map(prepare, items)
         with contextlib.suppress(StopIteration):
+            first = next(todo)
+            with _deaf_to_interrupts():
+                waiting.append(executor.submit(work, first))  # starts the processes, which inherit the deafness
             for _ in range(AHEAD * workers - 1):
                 waiting.append(executor.submit(work, next(todo)))
         while waiting:

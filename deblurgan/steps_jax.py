@@ -57,25 +57,39 @@ class Steps:
         logs, state
             As on TensorFlow, and the new values.
         """
-        optimizers, generator = self.optimizer.variables, self.generator
         now = _Values(
-            [self.trainable_variables, self.non_trainable_variables, optimizers, self.metrics_variables], state
+            [
+                self.trainable_variables,
+                self.non_trainable_variables,
+                self.optimizer.variables,
+                self.metrics_variables,
+            ],
+            state,
         )
-        blur, sharp, position = self.prepared(batch)
-        last, logs = self.settings.critic_steps - 1, {}
-
-        def restore(weights, images):
-            return generator.stateless_call(weights, now.of(generator.non_trainable_variables), images, training=True)
-
+        blur, sharp, position = self.prepared(batch)  # (N, critic steps, H, W, 3) twice, (N, critic steps)
+        last = self.settings.critic_steps - 1
         if self.adversarial and last:
-            early, others = restore(now.of(generator.trainable_variables), blur[:, :last].reshape(-1, *blur.shape[2:]))
-            now.put(generator.non_trainable_variables, others)
-            early = early.reshape(blur[:, :last].shape)
-            for i in range(last):
-                self._critic_step(now, blur[:, i], sharp[:, i], early[:, i], position[:, i])
-        blur, sharp, position = blur[:, last], sharp[:, last], position[:, last]
+            self._early_critic_steps(now, blur[:, :last], sharp[:, :last], position[:, :last])
+        logs = self._last_steps(now, blur[:, last], sharp[:, last], position[:, last])  # (N, H, W, 3) twice, (N,)
+        self._update_average(now)
+        return self._means(now, logs), now.state()
+
+    def _early_critic_steps(self, now: _Values, blur, sharp, position) -> None:
+        """All critic steps but the last, each on a batch of its own; (N, steps, H, W, 3)."""
+        # the generator does not change between them: one pass restores all their images
+        weights = now.of(self.generator.trainable_variables)
+        restored, others = self._restore(now, weights, blur.reshape(-1, *blur.shape[2:]))  # (N steps, H, W, 3)
+        now.put(self.generator.non_trainable_variables, others)
+        restored = restored.reshape(blur.shape)
+        for i in range(blur.shape[1]):
+            self._critic_step(now, blur[:, i], sharp[:, i], restored[:, i], position[:, i])
+
+    def _last_steps(self, now: _Values, blur, sharp, position) -> dict:
+        """The last critic step and the generator's step, which share one restoration of (N, H, W, 3)."""
+        generator, logs = self.generator, {}
         weights = now.of(generator.trainable_variables)
-        restored, backward, others = jax.vjp(lambda weights: restore(weights, blur), weights, has_aux=True)
+        # the critic's step needs the images before the generator's gradient is known: `backward` waits for it
+        restored, backward, others = jax.vjp(lambda weights: self._restore(now, weights, blur), weights, has_aux=True)
         now.put(generator.non_trainable_variables, others)
         if self.adversarial:
             logs |= self._critic_step(now, blur, sharp, restored, position)
@@ -85,14 +99,21 @@ class Steps:
             total, logs = self.generator_loss(restored, sharp, scores)
             return self._scaled(now, self.generator_optimizer, total), logs
 
-        gradient, generator_logs = jax.grad(loss, has_aux=True)(restored)
-        (gradients,) = backward(gradient)
+        gradient, generator_logs = jax.grad(loss, has_aux=True)(restored)  # (N, H, W, 3)
+        (gradients,) = backward(gradient)  # one for each weight
         norm = self._apply(now, generator, self.generator_optimizer, gradients)
+        return {**logs, **generator_logs, "g_norm": norm}
+
+    def _update_average(self, now: _Values) -> None:
+        """Move the averaged generator's weights (EMA) towards the generator's."""
         keep = self.kept_share(now.of([self.generator_optimizer.iterations])[0])
-        pairs = zip(now.of(self.averaged.weights), now.of(generator.weights), strict=True)
+        pairs = zip(now.of(self.averaged.weights), now.of(self.generator.weights), strict=True)
         now.put(self.averaged.weights, [keep * average + (1 - keep) * weight for average, weight in pairs])
-        logs = self._means(now, {**logs, **generator_logs, "g_norm": norm})
-        return logs, now.state()
+
+    def _restore(self, now: _Values, weights, images) -> tuple:
+        """Restored images, and the generator's other variables after it: dropout's seeds."""
+        others = now.of(self.generator.non_trainable_variables)
+        return self.generator.stateless_call(weights, others, images, training=True)
 
     def test_step(self, state, batch) -> tuple:
         """Measure the averaged generator: content losses, and PSNR in dB."""

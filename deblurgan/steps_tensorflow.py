@@ -25,13 +25,25 @@ class Steps:
             `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights; `g_norm` and `d_norm`, the norms of
             the gradients (g: of the generator; d: of the critic).
         """
-        blur, sharp, position = self.prepared(batch)
-        last, logs = self.settings.critic_steps - 1, {}
+        blur, sharp, position = self.prepared(batch)  # (N, critic steps, H, W, 3) twice, (N, critic steps)
+        last = self.settings.critic_steps - 1
         if self.adversarial and last:
-            early = self._restored(blur[:, :last])
-            for i in range(last):
-                self._critic_step(blur[:, i], sharp[:, i], early[:, i], position[:, i])
-        blur, sharp, position = blur[:, last], sharp[:, last], position[:, last]
+            self._early_critic_steps(blur[:, :last], sharp[:, :last], position[:, :last])
+        logs = self._last_steps(blur[:, last], sharp[:, last], position[:, last])  # (N, H, W, 3) twice, (N,)
+        self._update_average()
+        return self._means(logs)
+
+    def _early_critic_steps(self, blur, sharp, position) -> None:
+        """All critic steps but the last, each on a batch of its own; (N, steps, H, W, 3)."""
+        # the generator does not change between them: one pass restores all their images
+        images = tf.reshape(blur, tf.concat([[-1], tf.shape(blur)[2:]], 0))  # (N steps, H, W, 3)
+        restored = tf.reshape(self.generator(images, training=True), tf.shape(blur))
+        for i in range(blur.shape[1]):
+            self._critic_step(blur[:, i], sharp[:, i], restored[:, i], position[:, i])
+
+    def _last_steps(self, blur, sharp, position) -> dict:
+        """The last critic step and the generator's step, which share one restoration of (N, H, W, 3)."""
+        logs = {}
         with tf.GradientTape() as tape:
             restored = self.generator(blur, training=True)
             scores = None
@@ -42,11 +54,14 @@ class Steps:
             total, generator_logs = self.generator_loss(restored, sharp, scores)
             total = self.generator_optimizer.scale_loss(_share(total))
         weights = self.generator.trainable_variables
-        logs |= {**generator_logs, "g_norm": _apply(self.generator_optimizer, tape.gradient(total, weights), weights)}
+        norm = _apply(self.generator_optimizer, tape.gradient(total, weights), weights)
+        return {**logs, **generator_logs, "g_norm": norm}
+
+    def _update_average(self) -> None:
+        """Move the averaged generator's weights (EMA) towards the generator's."""
         keep = self.kept_share(self.generator_optimizer.iterations)
         for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
             average.assign(keep * average + (1 - keep) * weight)
-        return self._means(logs)
 
     def test_step(self, batch) -> dict:
         """Measure the averaged generator: content losses, and PSNR in dB."""
@@ -61,11 +76,6 @@ class Steps:
     def averaged_output(self, blurred):
         """What the averaged generator makes of images, on one device."""
         return self._restore_alone(tf.convert_to_tensor(blurred)).numpy()
-
-    def _restored(self, blur):
-        """Restore (N, steps, H, W, 3) in one pass: the generator does not change between the critic's steps."""
-        restored = self.generator(tf.reshape(blur, tf.concat([[-1], tf.shape(blur)[2:]], 0)), training=True)
-        return tf.reshape(restored, tf.shape(blur))
 
     def _critic_step(self, blur, sharp, restored, position) -> dict:
         """One update of the critic on given restored images."""

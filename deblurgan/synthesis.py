@@ -22,7 +22,7 @@ from deblurgan.blur.trajectory import Blur, random_blur
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, link_or_copy, sha256_of, write_json
 from deblurgan.images import read_rgb, write_png
-from deblurgan.pairs import GOPRO_SCENE, Place, files_below, place_of, seed_for
+from deblurgan.pairs import GOPRO_SCENE, Place, files_below, place_of, seed_for, with_validation
 from deblurgan.params import Split, Synthesize
 
 PARTS = ("train", "val", "test")
@@ -211,6 +211,7 @@ def frames_jobs(
         place = place_of(PurePosixPath(path.relative_to(clean)))
         if place and place.kind == "frames":
             scenes[place].append(path)
+    split = with_validation(split, scenes)
     jobs, left_out = [], []
     for place, paths in scenes.items():
         named = GOPRO_SCENE.fullmatch(place.scene)

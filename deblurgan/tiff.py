@@ -9,6 +9,8 @@ from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD
 from PIL.TiffTags import ASCII, lookup
 
+from deblurgan.metadata import XMP_TAG
+
 FOLDERS = (IFD.Exif, IFD.GPSInfo)
 """Tags of EXIF that lead to more of it: of the exposure, and of the place."""
 DEFLATE, DIFFERENCES = 8, 2
@@ -17,6 +19,7 @@ GREY, RGB = 1, 2
 ALPHA = 2
 """By which colours are not multiplied."""
 INCH = 2
+BYTE, UNDEFINED = 1, 7
 
 
 def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
@@ -27,7 +30,7 @@ def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
     pixels
         `uint8` or `uint16` of shape (H, W, C): grey or red, green and blue, with or without alpha.
     kept
-        `exif`, `icc_profile` and `dpi`, as Pillow has them.
+        `exif`, `icc_profile` and `dpi`, as Pillow has them, and see `metadata.described`.
     """
     height, width, channels = pixels.shape
     little = pixels.astype(pixels.dtype.newbyteorder("<"))
@@ -79,8 +82,11 @@ def _described(kept: dict[str, Any]) -> TiffImagePlugin.ImageFileDirectory_v2:
             value = {name: _letters(name, entry) for name, entry in exif.get_ifd(tag).items() if name != IFD.Interop}
         tags[tag] = _letters(tag, value)
     if "icc_profile" in kept:
-        tags.tagtype[TiffImagePlugin.ICCPROFILE] = 7
+        tags.tagtype[TiffImagePlugin.ICCPROFILE] = UNDEFINED
         tags[TiffImagePlugin.ICCPROFILE] = kept["icc_profile"]
+    if "xmp" in kept:
+        tags.tagtype[XMP_TAG] = BYTE
+        tags[XMP_TAG] = kept["xmp"]
     if "dpi" in kept:
         tags[TiffImagePlugin.X_RESOLUTION], tags[TiffImagePlugin.Y_RESOLUTION] = kept["dpi"]
         tags[TiffImagePlugin.RESOLUTION_UNIT] = INCH

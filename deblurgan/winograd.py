@@ -73,43 +73,58 @@ def _combined(matrix: np.ndarray, parts: list) -> list:
     return results
 
 
+def _evaluated(matrix: np.ndarray, parts: list):
+    """Values at the points, stacked, of polynomials whose coefficients are tensors: (6, ...)."""
+    return ops.stack(_combined(PAIRS, _combined(PAIRS_UNDONE @ matrix, parts)))
+
+
 def _at_points(matrix: np.ndarray, images, grid: tuple[int, int], step: int):
-    """Evaluate tiles of (N, H, W, C), one at every `step` pixels of a grid: (36, N rows columns, C)."""
-    (rows, columns), (_, height, width, channels) = grid, images.shape
-    pixels = [divmod(i, step) for i in range(matrix.shape[1])]  # of a tile: some are in the next block
-    down, right = (count + pixels[-1][0] for count in grid)
+    """Evaluate tiles of (N, H, W, C), one at every `step` pixels of a grid: (36, N rows columns, C).
+
+    Tiles are larger than a step and overlap. Cut into blocks of `step` pixels, pixel p of a tile is pixel p modulo
+    `step` of the block that lies p // `step` further on: views of one array, where tiles of their own would be copies.
+    """
+    rows, columns = grid
+    height, width, channels = images.shape[1:]
+    pixels = [divmod(p, step) for p in range(matrix.shape[1])]  # of a tile, along a side: (block, place in the block)
+    further = pixels[-1][0]  # blocks that the last tile reaches into
+    down, right = rows + further, columns + further
     images = ops.pad(images, ((0, 0), (0, down * step - height), (0, right * step - width), (0, 0)))
-    blocks = ops.reshape(images, (-1, down, step, right, step, channels))
-
-    def evaluated(parts: list):
-        return ops.stack(_combined(PAIRS, _combined(PAIRS_UNDONE @ matrix, parts)))
-
-    lines = evaluated([blocks[:, :, :, block : block + columns, i] for block, i in pixels])  # x, N, rows, y, columns, C
-    points = evaluated([lines[:, :, block : block + rows, i] for block, i in pixels])
+    blocks = ops.reshape(images, (-1, down, step, right, step, channels))  # N, block, y, block, x, C
+    across = [blocks[:, :, :, block : block + columns, x] for block, x in pixels]  # each N, block, y, columns, C
+    lines = _evaluated(matrix, across)  # 6, N, block, y, columns, C
+    along = [lines[:, :, block : block + rows, y] for block, y in pixels]  # each 6, N, rows, columns, C
+    points = _evaluated(matrix, along)  # 6, 6, N, rows, columns, C
     return ops.reshape(points, (TILE * TILE, -1, channels))
+
+
+def _interpolated(matrix: np.ndarray, parts: list, axis: int, step: int):
+    """Pixels of tiles from their values at the points, summed where tiles overlap: (step, ...).
+
+    Along `axis` of the tensors are the tiles, which become blocks: one more for each block that a tile reaches into.
+    """
+    pixels = _combined(matrix @ PAIRS_UNDONE, _combined(PAIRS, parts))
+    further = (len(pixels) - 1) // step
+
+    def placed(p: int):
+        """Pixel p of all tiles at the blocks in which it lies."""
+        around = [(0, 0)] * len(pixels[p].shape)
+        around[axis] = (p // step, further - p // step)
+        return ops.pad(pixels[p], around) if further else pixels[p]
+
+    same_place = [map(placed, range(place, len(pixels), step)) for place in range(step)]
+    return ops.stack([functools.reduce(operator.add, tiles) for tiles in same_place])
 
 
 def _from_points(matrix: np.ndarray, values, grid: tuple[int, int], step: int):
     """The adjoint of `_at_points` with the transposed matrix: tiles are interpolated, and added where they overlap."""
     (rows, columns), channels = grid, values.shape[-1]
-    values = ops.reshape(values, (TILE, TILE, -1, rows, columns, channels))
-
-    def interpolated(parts: list, axis: int):
-        pixels = _combined(matrix @ PAIRS_UNDONE, _combined(PAIRS, parts))
-        last = (len(pixels) - 1) // step
-
-        def placed(i: int):
-            around = [(0, 0)] * len(pixels[i].shape)
-            around[axis] = (i // step, last - i // step)
-            return ops.pad(pixels[i], around) if last else pixels[i]
-
-        sums = [functools.reduce(operator.add, map(placed, range(i, len(pixels), step))) for i in range(step)]
-        return ops.stack(sums)
-
-    lines = interpolated([values[i] for i in range(TILE)], 2)  # y, points, N, rows, columns, C
-    tiles = interpolated([lines[:, i] for i in range(TILE)], 3)  # x, y, N, rows, columns, C
+    values = ops.reshape(values, (TILE, TILE, -1, rows, columns, channels))  # y and x of points, N, rows, columns, C
+    lines = _interpolated(matrix, [values[i] for i in range(TILE)], 2, step)  # y, 6, N, block, columns, C
+    tiles = _interpolated(matrix, [lines[:, i] for i in range(TILE)], 3, step)  # x, y, N, block, block, C
     down, right = tiles.shape[3:5]
-    return ops.reshape(ops.transpose(tiles, (2, 3, 1, 4, 0, 5)), (-1, down * step, right * step, channels))
+    images = ops.transpose(tiles, (2, 3, 1, 4, 0, 5))  # N, block, y, block, x, C
+    return ops.reshape(images, (-1, down * step, right * step, channels))
 
 
 def convolve(images, kernel):

@@ -16,6 +16,7 @@ from deblurgan import params
 from deblurgan.cleaning.folder import FOLDERS, Kept, Label, Refused, check_manifest, clean_folder
 from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory, require, write_json
+from deblurgan.pairs import scene_of
 
 SOURCE = Path("data/source")
 OUT = Path("data/clean")
@@ -30,6 +31,11 @@ def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
         table.writerows(asdict(row) for row in rows)
 
 
+def across_scenes(labels: list[Label]) -> list[Label]:
+    """Those of images that look like one of another scene."""
+    return [n for n in labels if n.near_duplicate_of and scene_of(n.path) != scene_of(n.near_duplicate_of)]
+
+
 def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
     """Count everything, for metrics/clean.json."""
     return {
@@ -39,7 +45,8 @@ def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dic
         "kept_by_dataset": dict(sorted(Counter(label.dataset for label in labels).items())),
         "rejected_by_reason": dict(sorted(Counter(row.reason for row in refused).items())),
         "doubtful": dict(sorted(Counter(label.doubt for label in labels if label.doubt).items())),
-        "near_duplicates_kept": sum(bool(label.near_duplicate_of) for label in labels),
+        "near_duplicates_kept": sum(label.near_duplicate_of != "" for label in labels),
+        "near_duplicates_across_scenes": len(across_scenes(labels)),
     }
 
 
@@ -59,6 +66,12 @@ def clean() -> None:
         for label in labels:
             if label.doubt:
                 print(f"doubtful {label.path}: {label.doubt} (blurriness {label.blurriness})")
+        if leaking := across_scenes(labels):
+            print(
+                f"warning: {len(leaking)} sharp images look like one of another scene: {leaking[0].path} like "
+                f"{leaking[0].near_duplicate_of}, for one (all: near_duplicate_of in {OUT / 'labels.csv'}). If they "
+                "are frames of one clip, put them into one folder; resize and evaluate name those of different splits"
+            )
         write_table(out / "manifest.csv", Kept, kept)
         write_table(out / "rejected.csv", Refused, refused)
         write_table(out / "labels.csv", Label, labels)

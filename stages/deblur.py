@@ -5,26 +5,31 @@ python -m stages.deblur                                     the stage: data/resi
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from deblurgan.errors import UserError, reported
-from deblurgan.files import new_directory, require
+from deblurgan.files import new_directory, remove_partials, require
 from deblurgan.images import read_rgb, write_png
+from deblurgan.jobs import Job, comparison_of, find_jobs, refuse
 from deblurgan.pairs import files_below
-from deblurgan.photos import Photo, read_photo, side_by_side, write_photo, written_name
+from deblurgan.photos import SUFFIXES, Photo, read_photo, side_by_side, write_photos, written_name
+from deblurgan.restorer import Restorer
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
 OUT = Path("data/deblurred")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-"""What is taken for a photo in a folder."""
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 ALGORITHMS = ("deblurgan", "wiener", "richardson-lucy", "unsharp")
+NAMED = 20
+"""Of files that are left out, how many are named."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk says that takes no further file either."""
 
 
 def stage() -> None:
@@ -42,122 +47,125 @@ def stage() -> None:
             write_png(out / path.name, deblur(generator, read_rgb(path)))
 
 
-class Restorer:
-    """Deblurs photos as the command line says."""
+def restorer_of(options: argparse.Namespace) -> Restorer:
+    """What deblurs photos as the command line says."""
+    if options.algorithm == "deblurgan":
+        from stages import engine  # isort: skip  before anything that imports Keras
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.kernel = self.generator = None
-        if options.algorithm == "deblurgan":
-            from stages import engine  # isort: skip  before anything that imports Keras
+        from deblurgan.archive import load_generator
+        from deblurgan.inference import network
 
-            from deblurgan.archive import load_generator
+        engine.be_deterministic()
+        method = network(load_generator(options.model), few_sizes=not options.video)
+    else:
+        from deblurgan.classical import algorithm
 
-            engine.be_deterministic()
-            self.generator = load_generator(options.model)
-        else:
-            from deblurgan.classical import guessed_kernel
-
-            self.kernel = guessed_kernel()
-
-    def check(self, size: tuple[int, int]) -> None:
-        """Refuse what cannot be done within the memory."""
-        self.tile((*size, 3))
-
-    def tile(self, shape: tuple[int, ...]) -> int | None:
-        """How to cut a photo."""
-        if self.generator is None or self.options.tile == "off":
-            return None
-        if self.options.tile != "auto":
-            return self.options.tile
-        from deblurgan.inference import tile_for
-
-        return tile_for(self.generator, shape, self.options.memory)
-
-    def restored(self, photo: Photo) -> Photo:
-        """Deblur one photo."""
-        if self.generator is not None:
-            from deblurgan.inference import restore
-
-            found = restore(self.generator, photo.colours, self.tile(photo.colours.shape))
-        else:
-            from deblurgan.classical import ALGORITHMS as CLASSICAL
-
-            found = CLASSICAL[self.options.algorithm](photo.colours, self.kernel)
-        strength = self.options.strength
-        return replace(photo, colours=found if strength == 1 else photo.colours + strength * (found - photo.colours))
+        method = algorithm(options.algorithm, in_light=True)  # as a camera's blur
+    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength)
 
 
-def visible(path: Path, folder: Path) -> bool:
-    """Whether nothing on the way from a folder to a file is hidden: macOS keeps notes on photos in `._photo.jpg`."""
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
+    """Deblur one file, and say whether; with `--auto` it is left as it is where it does not look blurred."""
+    from deblurgan.cleaning.sharpness import looks_sharp
 
-
-def targets(inputs: list[Path], output: Path, suffixes: tuple[str, ...], *, recursive: bool) -> Iterator:
-    """Yield every file to deblur, and where its result goes: below `output` as below the folder that was named."""
-    results = output.resolve()
-    for named in inputs:
-        if named.is_dir():
-            paths = sorted(path for path in named.glob("**/*" if recursive else "*") if visible(path, named))
-            if named.resolve() in results.parents:  # what an earlier run made is not to be deblurred again
-                paths = [path for path in paths if results not in path.resolve().parents]
-            files = [path for path in paths if path.is_file() and path.suffix.lower() in suffixes]
-            if not files:
-                more = "" if recursive else "; --recursive looks into its folders, too"
-                raise UserError(f"{named}: no file {', '.join(suffixes)} in this folder{more}")
-            for path in files:
-                yield path, output / path.relative_to(named)
-        elif named.exists():
-            yield named, output / named.name
-        else:
-            raise UserError(f"{named}: no such file or folder")
-
-
-def deblur_photo(restorer: Restorer, path: Path, target: Path, options: argparse.Namespace) -> None:
-    """Deblur one file."""
-    target = target.with_name(written_name(target))
-    comparison = target.with_name(f"{target.stem}_before_after{target.suffix}")
-    for result in (target, comparison) if options.compare else (target,):
-        if result.exists() and not options.overwrite:
-            raise UserError(f"{result} exists; --overwrite replaces it")
     photo = read_photo(path, restorer.check)
-    restored = restorer.restored(photo)
-    write_photo(target, restored)
-    if options.compare:
-        write_photo(comparison, side_by_side(photo, restored))
+    sharp = looks_sharp(photo.colours)
+    if sharp:
+        done = "left as it is" if options.auto else "--auto leaves such photos as they are"
+        tqdm.write(f"deblur: note: {path} does not look blurred: {done}", file=sys.stderr)
+    left = sharp and options.auto
+    restored = photo if left else restorer.restored(photo)
+    result, *comparison = results
+
+    def contents() -> Iterator[tuple[Path, Photo | bytes]]:
+        yield result, path.read_bytes() if left and result.name == path.name else restored
+        for name in comparison:
+            yield name, side_by_side(photo, restored)
+
+    write_photos(contents())
+    return not left
 
 
-def deblur_clip(restorer: Restorer, path: Path, target: Path, options: argparse.Namespace) -> None:
+def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
     """Deblur one clip, frame by frame."""
     from deblurgan.video import deblur_video
 
-    target = target.with_suffix(".mp4")
-    if target.exists() and not options.overwrite:
-        raise UserError(f"{target} exists; --overwrite replaces it")
-    deblur_video(path, target, lambda colours: restorer.restored(Photo(colours, False, False, None, {})).colours)
+    (target,) = results
+
+    def restore(colours: np.ndarray) -> np.ndarray:
+        return restorer.restored(Photo(colours, False, False, None, {})).colours
+
+    for left_out in deblur_video(path, target, restore):
+        tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
+    return True
+
+
+def results_of(job: Job, options: argparse.Namespace) -> list[Path]:
+    """The files that are made of a file: its result, and what is asked for besides."""
+    if options.video:
+        return [job.place.with_suffix(".mp4")]
+    result = job.place.with_name(written_name(job.source))
+    return [result, comparison_of(result)] if options.compare else [result]
+
+
+def say(path: Path, error: Exception) -> None:
+    """Name a file that failed, and why."""
+    reason = str(error)
+    if isinstance(error, MemoryError):
+        reason = "out of memory: try a smaller --memory"
+    elif isinstance(error, OSError):
+        reason = error.strerror or reason
+        if error.filename and Path(error.filename) != path:  # one of the output, perhaps
+            reason = f"{error.filename}: {reason}"
+    tqdm.write(f"deblur: error: {path}: {reason}", file=sys.stderr)
+
+
+def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
+    """What is to be done, each file with its results, and how many are there already; what cannot be is said."""
+    todo, there, taken = [], 0, set()
+    for job in jobs:
+        results = results_of(job, options)
+        try:
+            if options.skip_existing and taken.isdisjoint(results) and all(result.is_file() for result in results):
+                there += 1
+            else:
+                refuse(results, taken, overwrite=options.overwrite)
+                todo.append((job.source, results))
+        except (UserError, OSError) as error:
+            say(job.source, error)
+        taken.update(results)
+    return todo, there
 
 
 def command(options: argparse.Namespace) -> None:
-    """Deblur files of the user's; those that fail are named, and the others done."""
+    """Deblur files of the user's; those that fail or are left out are named, and the others done."""
     suffixes, work = (CLIPS, deblur_clip) if options.video else (SUFFIXES, deblur_photo)
-    jobs = list(targets(options.inputs, options.output, suffixes, recursive=options.recursive))
-    restorer, failed, taken = Restorer(options), 0, set()
-    for path, target in tqdm(jobs, desc="deblur", unit="file", disable=options.video or len(jobs) == 1):
+    jobs, left_out = find_jobs(options.inputs, options.output, suffixes, recursive=options.recursive)
+    for found in left_out[:NAMED]:
+        print(f"deblur: left out: {found.path}: {found.reason}", file=sys.stderr)
+    if len(left_out) > NAMED:
+        print(f"deblur: left out: {len(left_out) - NAMED} more", file=sys.stderr)
+    todo, there = planned(jobs, options)
+    for folder in {result.parent for _, results in todo for result in results}:
+        remove_partials(folder)
+    restorer, done, left, full = restorer_of(options) if todo else None, 0, 0, False
+    for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
         try:
-            name = target.with_suffix(".mp4") if options.video else target.with_name(written_name(target))
-            if name in taken:
-                raise UserError(f"another file is written as {name}: give them an output folder each")
-            taken.add(name)
-            work(restorer, path, target, options)
-        except (UserError, OSError, MemoryError) as error:
-            failed += 1
-            if isinstance(error, MemoryError):
-                reason = "out of memory: try a smaller --memory"
+            if work(restorer, path, results, options):
+                done += 1
             else:
-                reason = getattr(error, "strerror", None) or str(error)
-            tqdm.write(f"deblur: error: {path}: {reason}", file=sys.stderr)
-    print(f"{len(jobs) - failed} of {len(jobs)} deblurred into {options.output}")
-    if failed:
+                left += 1
+        except (UserError, OSError, MemoryError) as error:
+            say(path, error)
+            full = isinstance(error, OSError) and error.errno in FULL
+            if full:
+                break
+    more = {"left as they are": left, "there already": there}
+    others = "".join(f", {count} {what}" for what, count in more.items() if count)
+    print(f"{done} of {len(jobs)} deblurred into {options.output}{others}")
+    if full:
+        raise UserError(f"stopped: {options.output} takes no more; make room and go on with --skip-existing")
+    if done + left + there < len(jobs):
         sys.exit(1)
 
 
@@ -189,9 +197,11 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m stages.deblur",
-        description="Deblur photos: PNG, JPEG, WebP and TIFF in and out, of any size. Transparency, EXIF and colour "
-        "profile are kept, the orientation is applied; BMP, GIF and palettes become PNG.",
-        epilog="Each file that fails is named with the reason, the others are done, and the exit code is 1.",
+        description="Deblur photos: PNG, JPEG, WebP and TIFF in and out, of any size. Transparency, EXIF, XMP, IPTC "
+        "and colour profile are kept, the orientation is applied; BMP, GIF and palettes become PNG, HEIC and AVIF "
+        "JPEG, or PNG if they have transparency.",
+        epilog="Each file that fails is named with the reason, the others are done, and the exit code is 1. Only a "
+        "full disk stops the run.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to deblur")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
@@ -210,7 +220,14 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         help="0 leaves photos as they are, 1 deblurs them fully (default: 1)",
     )
     parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument(
+        "--auto",
+        action="store_true",
+        help="leave photos that do not look blurred as they are",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    existing.add_argument("--skip-existing", action="store_true", help="leave out files whose results exist")
     parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
     parser.add_argument(
         "--tile",
@@ -229,7 +246,10 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--video", action="store_true", help="the inputs are clips; the results are .mp4, frame by frame"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.video and (options.compare or options.auto):
+        parser.error("--compare and --auto are for photos, not for --video")
+    return options
 
 
 def main(arguments: list[str]) -> None:

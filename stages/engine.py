@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,14 +18,14 @@ from deblurgan.errors import UserError
 
 @contextlib.contextmanager
 def held_back_stderr() -> Iterator[None]:
-    """Hold back what is written to standard error, by C libraries too, and show it if the body fails."""
+    """Hold back what is written to standard error, by C libraries too, and show it if the body fails by itself."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:
         kept = os.dup(2)
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             notes.seek(0)
             os.write(kept, notes.read())
             raise
@@ -175,6 +176,16 @@ def facts() -> list[str]:
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
     switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
     cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else [platform.processor()]
-    models = sorted({line for line in lines if line.startswith(("model", "flags", "Features"))})
-    return [device(), *versions, *switches, *models]
+    return [device(), *versions, *switches, *(processors(cpu.read_text()) if cpu.exists() else [platform.processor()])]
+
+
+def processors(cpuinfo: str) -> list[str]:
+    """Models and vector instructions in the words of /proc/cpuinfo; its other flags change with the kernel."""
+    kinds = set()
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.startswith("model"):
+            kinds.add(line)
+        elif name.startswith(("flags", "Features")):
+            kinds.add(" ".join(sorted(re.findall(r"\b(?:avx|sse|fma|f16c|amx|asimd|sve|sme|fp|bf16)\w*", value))))
+    return sorted(kinds)

@@ -1,39 +1,46 @@
 """Measure the generator on the test split: metrics/evaluate.json, a table per image, pictures."""
 
-from stages import engine  # before anything that imports Keras
-
-# isort: split
-
 import csv
+import hashlib
+import json
+import sys
 from pathlib import Path
 
-import keras
 import numpy as np
-from PIL import Image
-from skimage.measure import blur_effect
-from tqdm import tqdm
 
-from deblurgan import params
-from deblurgan.archive import load_generator
-from deblurgan.classical import ALGORITHMS, guessed_kernel
+from deblurgan import leaks, params
 from deblurgan.errors import UserError, reported
-from deblurgan.evaluation import STRETCHED, Score, averages, by_scene, compared, in_words, report, score, spread
-from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel
-from deblurgan.files import new_directory, new_file, require, write_json
-from deblurgan.images import read_rgb, to_float, to_uint8
-from deblurgan.inference import deblur
-from deblurgan.losses import content
+from deblurgan.evaluation import (
+    COMPARED,
+    REPORT,
+    Restored,
+    Score,
+    Sharpened,
+    averages,
+    by_scene,
+    in_words,
+    kept_rows,
+    measured,
+    report,
+    spread,
+    squashed,
+)
+from deblurgan.figures import error_map, panel, save_gains
+from deblurgan.files import home_expanded, new_directory, new_file, require, sha256_of, write_json
+from deblurgan.images import read_rgb, to_float, write_png
 from deblurgan.pairs import Pair, files_below, find_pairs
 from deblurgan.synthesis import blur_of
-from deblurgan.vgg import build_features
 
 DATA = Path("data/resized")
 MODEL = Path("models/generator.keras")
-METRICS = Path("metrics/evaluate.json")
+METRICS = Path("metrics/evaluate.json")  # and REPORT
 IMAGES = Path("metrics/evaluate/images.csv")
 SCENES = Path("metrics/evaluate/scenes.csv")
 PANELS = Path("metrics/evaluate/panels")
 GAINS = Path("metrics/evaluate/gains.png")
+
+PACKAGES = ("deblurgan", "stages")
+"""Whose modules, as far as they are imported, are the code that an evaluation runs."""
 
 
 def name_of(blur: Path) -> tuple[str, str, str]:
@@ -42,22 +49,39 @@ def name_of(blur: Path) -> tuple[str, str, str]:
     return dataset, scene, Path(frame).stem
 
 
-def squashed(image: np.ndarray) -> np.ndarray:
-    """Stretch an image to the square of the project that this began as."""
-    small = Image.fromarray(image).resize((STRETCHED, STRETCHED), Image.Resampling.LANCZOS)
-    return np.asarray(small)
+class Networks:
+    """The generator, and VGG19 where its distance is asked for: what cannot be sent to other processes.
 
+    Only here is TensorFlow imported: the processes that measure import this script, too.
+    """
 
-def refuse_shared_scenes() -> None:
-    """Stop where a photo or scene both trains and tests."""
-    scenes = {
-        split: {tuple(pair.blur.relative_to(DATA / split).parts[:2]) for pair in find_pairs(DATA / split)}
-        for split in ("train", "val", "test")
-    }
-    both = sorted(scenes["test"] & (scenes["train"] | scenes["val"]))
-    if both:
-        names = ", ".join("/".join(scene) for scene in both[:5])
-        raise UserError(f"{len(both)} scenes of the test split also train or validate: {names}")
+    def __init__(self, p: params.Params) -> None:
+        from stages import engine  # before anything that imports Keras
+
+        # isort: split
+        import keras
+
+        from deblurgan.archive import load_generator
+        from deblurgan.inference import deblur
+        from deblurgan.losses import content
+        from deblurgan.vgg import build_features
+
+        engine.be_deterministic()
+        self.facts, self.deblur, self.content, self.numpy = engine.facts, deblur, content, keras.ops.convert_to_numpy
+        self.generator = load_generator(MODEL)
+        self.features = build_features(p.evaluate.vgg_weights) if p.evaluate.vgg_weights else None
+
+    def restored(self, blur: np.ndarray) -> np.ndarray:
+        """Deblur an image."""
+        return self.deblur(self.generator, blur)
+
+    def distances(self, restored: np.ndarray, blur: np.ndarray, sharp: Path) -> dict[str, float]:
+        """Content losses of the restored and the blurred image, if there is a network that takes them."""
+        if not self.features:
+            return {}
+        *both, target = (self.features(to_float(image)[None]) for image in (restored, blur, read_rgb(sharp)))
+        vgg, before = (float(self.numpy(self.content(features, target))) for features in both)
+        return {"vgg": vgg, "input_vgg": before}
 
 
 class Evaluation:
@@ -65,61 +89,68 @@ class Evaluation:
 
     def __init__(self, p: params.Params) -> None:
         self.seed, self.size, self.synthesize, self.settings = p.seed, p.resize, p.synthesize, p.evaluate
-        self.generator = load_generator(MODEL)
-        self.features = build_features(p.evaluate.vgg_weights) if p.evaluate.vgg_weights else None
+        # whether the blur of pairs that came as such, and of those that were made here, mixes light
+        self.in_light = (p.ingest_gopro.blur == "blur_gamma", p.synthesize.in_light)
+        self.networks = Networks(p)
 
-    def restored(self, blur: np.ndarray) -> np.ndarray:
-        """Deblur an image."""
-        return deblur(self.generator, blur)
+    def name(self) -> str:
+        """Name the evaluation by all that determines its rows but the images: generator, code, parameters, machine."""
+        files = {module: part.__file__ for module, part in sys.modules.items() if module.startswith(PACKAGES)}
+        files |= {"stages.evaluate": __file__, "generator": MODEL}
+        if self.settings.vgg_weights:
+            files["vgg"] = home_expanded(self.settings.vgg_weights)
+        sections = [self.synthesize.model_dump(), self.size.model_dump(), self.settings.model_dump(exclude={"panels"})]
+        sums = {name: sha256_of(file) for name, file in files.items() if file and name != "deblurgan.figures"}
+        facts = [self.seed, self.in_light, sections, self.networks.facts(), sums]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray:
-        """The kernel that made a blurred image, where that is known, or a guess."""
+    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray | None:
+        """The kernel that made a blurred image, where that is known."""
         dataset, scene, frame = name
         size = self.size
         untouched = size.mode == "none" or (size.mode == "fit" and shape[0] < size.height and shape[1] < size.width)
         if dataset == "unsplash" and untouched and frame.isdigit():
             return blur_of(scene, int(frame), self.synthesize, self.seed)[0].kernel
-        return guessed_kernel()
+        return None
 
-    def score(self, name: tuple[str, str, str], pair: Pair) -> tuple[Score, dict[str, float]]:
-        """Measure an image; also as the project that this began as did."""
+    def restore(self, item: Pair | Path) -> Restored | Sharpened:
+        """Do all that needs the networks to a pair, or to a photo without a sharp partner."""
+        if isinstance(item, Path):
+            photo = read_rgb(item)
+            return Sharpened(photo, self.networks.restored(photo))
+        name, blur = name_of(item.blur), read_rgb(item.blur)
+        images = (blur, self.networks.restored(blur), self.networks.restored(squashed(blur)))
+        distances = self.networks.distances(images[1], blur, item.sharp)
+        kernel = self.kernel(name, blur.shape)
+        in_light = self.in_light[name[0] == "unsplash"]
+        return Restored(name, item.sharp.resolve(), *images, kernel, in_light, self.settings.baselines, distances)
+
+    def measure(self, pairs: list[Pair]) -> tuple[list[Score], dict[str, float]]:
+        """Measure the test images; and how blurred photos without a sharp partner are, before and after."""
+        items: dict[str, Pair | Path] = {identity(pair.blur, pair.sharp): pair for pair in pairs}
+        items |= {identity(path): path for path in files_below(DATA / "unpaired")}
+        with kept_rows(self.name()) as rows:
+            found = rows.of(items, measured, self.restore)
+        scores, unpaired = [Score(**row) for row in found[: len(pairs)]], found[len(pairs) :]
+        return scores, {**averages(unpaired), "photos": len(unpaired)} if unpaired else {"photos": 0}
+
+    def panel(self, pair: Pair, s: Score) -> np.ndarray:
+        """Draw a test image."""
         blur, sharp = read_rgb(pair.blur), read_rgb(pair.sharp)
-        restored, kernel = self.restored(blur), self.kernel(name, blur.shape)
-        others = {key: to_uint8(ALGORITHMS[key](to_float(blur), kernel)) for key in self.settings.baselines}
-        found = score(name, blur, restored, sharp, others)
-        if self.features:
-            found.measures["vgg"], found.measures["input_vgg"] = self.distances(restored, blur, sharp)
-        small_blur, small_sharp = (squashed(image) for image in (blur, sharp))
-        small = compared(self.restored(small_blur), small_sharp)
-        before = compared(small_blur, small_sharp)
-        return found, {**small, **{f"input_{key}": value for key, value in before.items()}}
-
-    def distances(self, *images: np.ndarray) -> list[float]:
-        """Content losses of all images but the last one against that."""
-        *others, sharp = (self.features(to_float(image)[None]) for image in images)
-        return [float(keras.ops.convert_to_numpy(content(other, sharp))) for other in others]
-
-    def sharpening(self) -> dict[str, float]:
-        """How blurred the photos without a sharp partner are, 0 to 1, before and after."""
-        rows = []
-        for path in tqdm(files_below(DATA / "unpaired"), desc="unpaired", unit="photo"):
-            photo = read_rgb(path)
-            before, after = (float(blur_effect(image, channel_axis=-1)) for image in (photo, self.restored(photo)))
-            rows.append({"blur_effect": after, "input_blur_effect": before})
-        return {**averages(rows), "photos": len(rows)} if rows else {"photos": 0}
-
-    def panel(self, path: Path, pair: Pair, s: Score) -> None:
-        """Draw an image: input, output, sharp and error, and where the input is worst, enlarged."""
-        blur, sharp = read_rgb(pair.blur), read_rgb(pair.sharp)
-        restored = self.restored(blur)
+        restored = self.networks.restored(blur)
         captions = (
-            f"input {s['input_psnr']:.2f} dB / {s['input_ssim']:.3f}",
-            f"deblurred {s['psnr']:.2f} dB / {s['ssim']:.3f}",
-            f"sharp: {s.dataset} {s.scene} {s.frame}",
-            "error of the deblurred, 4x",
+            f"input: {s['input_psnr']:.2f} dB, SSIM {s['input_ssim']:.3f}",
+            f"result: {s['psnr']:.2f} dB ({s['psnr_gain']:+.2f}), SSIM {s['ssim']:.3f}",
+            "sharp",
+            "error of the result, four times as strong",
         )
-        images = (blur, restored, sharp, error_map(restored, sharp))
-        save_panel(path, [images, enlarged_part(images, error_map(blur, sharp))], captions)
+        title = f"{s.dataset} {s.scene} {s.frame}; below, where the error of the input is largest"
+        return panel((blur, restored, sharp, error_map(restored, sharp)), captions, title)
+
+
+def identity(*images: Path) -> str:
+    """Name images by where they are and what is in them."""
+    return " ".join(f"{path.relative_to(DATA).as_posix()} {sha256_of(path)}" for path in images)
 
 
 def write_tables(scores: list[Score]) -> None:
@@ -144,21 +175,18 @@ def main() -> None:
     pairs = {name_of(pair.blur): pair for pair in find_pairs(DATA / "test")}
     if not pairs:
         raise UserError(f"no pair in {DATA / 'test'}: see split.test_fraction in params.yaml, and metrics/clean.json")
-    refuse_shared_scenes()
-    engine.be_deterministic()
     evaluation = Evaluation(p)
-    found = [evaluation.score(name, pair) for name, pair in tqdm(pairs.items(), desc="evaluate", unit="image")]
-    scores, small = [s for s, _ in found], [row for _, row in found]
+    scores, unpaired = evaluation.measure(list(pairs.values()))
     with new_directory(PANELS) as out:
-        for i, s in enumerate(spread(scores, p.evaluate.panels), start=1):
-            evaluation.panel(out / f"{i:02d}.png", pairs[s.dataset, s.scene, s.frame], s)
+        for s in spread(scores, p.evaluate.panels):
+            picture = evaluation.panel(pairs[s.dataset, s.scene, s.frame], s)
+            write_png(out / s.dataset / s.scene / f"{s.frame}.png", picture)
     save_gains(GAINS, [s["input_psnr"] for s in scores], [s["psnr_gain"] for s in scores], [s.dataset for s in scores])
     write_tables(scores)
-    results = report(scores)
-    results[f"stretched_{STRETCHED}"] = averages(small)
-    results["unpaired"] = evaluation.sharpening()
-    write_json(METRICS, results)
-    print("\n".join(in_words(results)))
+    results = {**report(scores), "unpaired": unpaired}
+    write_json(REPORT, results)
+    write_json(METRICS, {name: results[name] for name in COMPARED if name in results})
+    print("\n".join([*in_words(results), *leaks.in_words(leaks.read_leaks(DATA / "test"))]))
 
 
 if __name__ == "__main__":

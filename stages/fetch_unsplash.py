@@ -16,13 +16,14 @@ from deblurgan.errors import reported
 from deblurgan.files import link_or_copy, new_directory
 from deblurgan.images import read_rgb
 from deblurgan.pairs import seed_for
-from deblurgan.sources import bundled, unsplash_lite
-from deblurgan.sources.photos import fetch_photos
-from deblurgan.sources.unsplash import Client, Photo
+from deblurgan.sources import bundled, own
+from deblurgan.sources.photos import LeftOut, fetch_photos, reported_downloads, search
+from deblurgan.sources.unsplash import Client
 
 OUT = Path("data/source/unsplash")
 COLUMNS = ("id", "kind", "photographer", "profile", "link", "licence", "query")
 STRONG = {"length": (60.0, 60.0), "shake": (0.003,), "exposure": (0.5,)}
+SHOWN = 100
 
 
 def copy_bundled(out: Path, seed: int) -> Iterator[tuple[str, ...]]:
@@ -41,38 +42,37 @@ def copy_bundled(out: Path, seed: int) -> Iterator[tuple[str, ...]]:
         yield photo.id, kind, photo.author, "", photo.link, photo.licence, "bundled"
 
 
-def search(settings: params.FetchUnsplash) -> Iterator[tuple[str, str, Photo]]:
-    """Yield kind, query and photo of all that is asked for and is still there, each photo once."""
-    client = Client.from_environment() if settings.source == "api" else None
-    seen: set[str] = set()
-    wanted = [("sharp", q) for q in settings.sharp_queries] + [("blurred", q) for q in settings.blurred_queries]
-    for kind, query in wanted:
-        found = (
-            client.search(query, settings.photos_per_query)
-            if client
-            else unsplash_lite.find_photos(settings.lite or "", query, settings.photos_per_query)
-        )
-        new = list({photo.id: photo for photo in found if photo.id not in seen}.values())
-        for photo in tqdm(new, desc=query, unit="photo"):
-            seen.add(photo.id)
-            if client is None or client.report_download(photo):
-                yield kind, query, photo
-            else:
-                tqdm.write(f"left out {photo.id}: Unsplash does not have it any more ({photo.link})")
-        if not new:
-            tqdm.write(f"nothing new found for {query!r}")
+def take_own(out: Path, source: str) -> Iterator[tuple[str, ...]]:
+    """Link or copy the photos of a folder; yield their rows of photos.csv."""
+    photos, others = own.find_photos(source)
+    for name in others[:SHOWN]:
+        print(f"left out {name}: no image in sharp/ or blurred/")
+    if len(others) > SHOWN:
+        print(f"left out {len(others) - SHOWN} more like these")
+    for photo in tqdm(photos, desc="fetch_unsplash", unit="photo"):
+        link_or_copy(photo.path, out / photo.kind / f"{photo.id}{photo.path.suffix.lower()}")
+        yield photo.id, photo.kind, "", "", photo.name, own.LICENCE, "folder"
 
 
 def download(out: Path, settings: params.FetchUnsplash) -> Iterator[tuple[str, ...]]:
-    """Write what Unsplash has; yield the rows of photos.csv."""
-    wanted = list(search(settings))
-    photos = fetch_photos((photo for _, _, photo in wanted), settings.width)
-    for (kind, query, photo), (_, path) in zip(wanted, tqdm(photos, "photos", len(wanted), unit="photo"), strict=True):
-        if path is None:
-            tqdm.write(f"left out {photo.id}: its image is gone or broken ({photo.link})")
-            continue
+    """Write what Unsplash has, and left_out.csv if it lacks some of it; yield the rows of photos.csv."""
+    client = Client.from_environment() if settings.source == "api" else None
+    wanted = list(search(settings, client))
+    left_out = LeftOut(len(wanted))
+    there = list(reported_downloads(wanted, client, left_out)) if client else wanted
+    for (kind, query, photo), path in fetch_photos(there, settings.width, left_out):
         link_or_copy(path, out / kind / f"{photo.id}.jpg")
         yield photo.id, kind, photo.photographer, photo.profile, photo.link, photo.licence, query
+    if left_out.rows:
+        write_table(out / "left_out.csv", LeftOut.COLUMNS, left_out.rows)
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Write a CSV file."""
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)
 
 
 def main() -> None:
@@ -81,15 +81,15 @@ def main() -> None:
     with new_directory(OUT) as out:
         (out / "sharp").mkdir()
         (out / "blurred").mkdir()
+        source = p.fetch_unsplash.source
         rows: Iterable[tuple[str, ...]] = ()
-        if p.fetch_unsplash.source == "bundled":
+        if source == "bundled":
             rows = copy_bundled(out, p.seed)
-        elif p.fetch_unsplash.source != "none":
+        elif source in ("api", "lite"):
             rows = download(out, p.fetch_unsplash)
-        with open(out / "photos.csv", "w", newline="", encoding="utf-8") as stream:
-            table = csv.writer(stream, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows(rows)
+        elif source != "none":
+            rows = take_own(out, source)
+        write_table(out / "photos.csv", COLUMNS, rows)
 
 
 if __name__ == "__main__":

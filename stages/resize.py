@@ -1,6 +1,5 @@
 """Resize pairs and unpaired photos, and arrange them by split: data/resized."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from deblurgan import params
+from deblurgan import leaks, params
+from deblurgan.cleaning import shared
 from deblurgan.errors import UserError, reported
 from deblurgan.files import new_directory, require, write_json
-from deblurgan.pairs import files_below, find_pairs, place_of
+from deblurgan.pairs import files_below, find_pairs, place_of, with_validation
 from deblurgan.resizing import SMALLEST, Job, resize_files
 from deblurgan.scale import each
 
@@ -20,8 +20,6 @@ CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
 OUT = Path("data/resized")
 METRICS = Path("metrics/resize.json")
-SHOWN = 20
-"""Warnings that are printed."""
 PARTS = ("train", "val", "test", "unpaired")
 BATCH = 8
 """Images in a job; equal ones among them are resized once."""
@@ -31,6 +29,10 @@ def plan(split: params.Split) -> Iterator[tuple[Path, Path]]:
     """Pair every image with its place in data/resized."""
     pairs = find_pairs(CLEAN / "pairs")
     places = [place for pair in pairs if (place := place_of(PurePosixPath(pair.blur.relative_to(CLEAN))))]
+    given, split = split, with_validation(split, places)
+    if split != given:
+        chosen = ", ".join(split.val_scenes[len(given.val_scenes) :])
+        print(f"resize: no scenes to validate with are named, so split.val_fraction takes {chosen} from training")
     scenes = sorted({place.scene for place in places if place.part == "train"})
     if unknown := sorted(set(split.val_scenes) - set(scenes)):
         raise UserError(
@@ -60,19 +62,6 @@ def jobs(out: Path, p: params.Params) -> Iterator[Job]:
         yield from (Job(tuple(rows[i : i + BATCH]), settings) for i in range(0, len(rows), BATCH))
 
 
-def leaks(split: params.Split) -> Iterator[str]:
-    """Name the images that look like one of another split, see labels.csv: what trains must not test."""
-    table = CLEAN / "labels.csv"
-    if not table.is_file():
-        return
-    with open(table, newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            paths = [PurePosixPath(row[key]) for key in ("path", "near_duplicate_of") if row[key]]
-            found = [(path, place.split(split)) for path in paths if (place := place_of(path))]
-            if len({part for _, part in found}) > 1:
-                yield " looks like ".join(f"{path} ({part})" for path, part in found)
-
-
 def main() -> None:
     """Run the stage."""
     p = params.load()
@@ -82,12 +71,22 @@ def main() -> None:
             (out / part).mkdir()
         todo = list(jobs(out, p))
         counts = Counter(target.relative_to(out.resolve()).parts[0] for job in todo for _, target in job.images)
-        for left_out in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
-            for path in left_out:
+        sharp: list[shared.Sharp] = []
+        for done in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
+            sharp += done.sharp
+            for path in done.left_out:
                 tqdm.write(f"left out {os.path.relpath(path)}: its shorter side becomes less than {SMALLEST} pixels")
-    found = list(leaks(p.split))
-    for line in found[:SHOWN]:
-        print(f"resize: warning: {line}")
+        shared.refuse_shared(sharp)
+        found = shared.leaks(sharp, p.clean.near_duplicate)
+        leaks.write_leaks(out / "test", found)
+    needed = {"train": "train", "val": "train", "test": "evaluate"}
+    for split in sorted(set(needed) - {leaks.split_of(image.place) for image in sharp}):
+        print(
+            f"resize: warning: no pair in {split}, without which {needed[split]} stops: see split in params.yaml; "
+            "files whose names differ only in a number at their end are frames of one scene"
+        )
+    for line in leaks.in_words(found):
+        print(f"resize: {line}")
     write_json(METRICS, {"images": dict(sorted(counts.items())), "near_duplicates_across_splits": len(found)})
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from deblurgan import training, winograd
 from deblurgan.checkpoints import Checkpoint, last_checkpoint
-from deblurgan.datasets import CropSequence, Images, centre_crops
+from deblurgan.crops import CropSequence, centre_crops
+from deblurgan.datasets import Frame, Images
 from deblurgan.params import Params, load
 from deblurgan.training import DeblurGAN, _Both, build
 from stages import engine
@@ -51,20 +52,20 @@ def small_features(_: str | None) -> keras.Model:
 
 def pairs() -> list[Images]:
     sharp = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 3), dtype=np.uint8)
-    return [Images(np.stack([image // 2, image])) for image in sharp]
+    return [Images(Frame(image), Frame(image // 2)) for image in sharp]
 
 
 def fit(model: DeblurGAN, p: Params, folder: Path, epochs: int, share: engine.Share) -> tuple:
     """Go on from what the folder holds until that many epochs are done; the last one's logs, and how many were."""
-    kept, history = last_checkpoint(folder)
-    first = share.go_on(model.state, kept, len(history))
+    kept = last_checkpoint(folder, model.state)
+    first = share.go_on(model.state, kept.values, len(kept.history))
     crops = CropSequence(pairs(), p.train, p.seed, p.synthesize, first * STEPS, share.host, share.hosts)
     model.fit(
         crops, initial_epoch=first, epochs=epochs,
-        steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[Checkpoint(folder, history)],
+        steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[Checkpoint(folder, kept)],
         validation_data=tuple(crops.part_of(images) for images in centre_crops(pairs()[:1], 24, share.devices)),
     )  # fmt: skip
-    return history[-1], first
+    return kept.history[-1], first
 
 
 def with_the_same_start(model: DeblurGAN) -> DeblurGAN:

@@ -1,4 +1,4 @@
-"""Servers on 127.0.0.1 that behave like those that the pipeline talks to."""
+"""Servers on 127.0.0.1 that behave like those that the pipeline talks to, and a clock for who waits for them."""
 
 import contextlib
 import hashlib
@@ -6,12 +6,37 @@ import http.server
 import io
 import json
 import threading
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from PIL import Image
 
 KEY = "a-very-secret-key"
+
+
+class Clock:
+    """Time that passes when somebody sleeps; a stop watch that a server may turn."""
+
+    def __init__(self):
+        self.now, self.watch = 1_700_000_000.0, 0.0
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.watch
+
+    def turn(self, seconds: float) -> None:
+        self.watch += seconds
+
+    def __getattr__(self, name):
+        return getattr(time, name)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,6 +51,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def drip(self):
+        """A byte at a time, without an end; each takes as long as the server's `tick` makes it take."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(10**9))
+        self.end_headers()
+        while True:
+            self.server.tick()
+            self.wfile.write(b"x")
+
     def log_message(self, *_):
         pass
 
@@ -38,6 +72,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, handler):
         super().__init__(("127.0.0.1", 0), handler)
         self.lock = threading.Lock()
+        self.tick = lambda: None
 
     @property
     def address(self) -> str:
@@ -49,7 +84,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def running(server: Server):
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -77,12 +112,20 @@ class UnsplashHandler(Handler):
             return None
         if fault == "half an image":
             return self.answer(200, jpeg("x")[:300], "image/jpeg")
+        if fault == "a page":
+            return self.answer(200, b"<html>Please come back later</html>", "text/html")
+        if fault == "drip":
+            return self.drip()
+        if isinstance(fault, tuple):
+            return self.answer(fault[0], b"{}", **fault[1])
         if fault:
             return self.answer(fault, b"{}")
         if url.path.startswith("/image/"):
             server.stall.wait()
             name = url.path.removeprefix("/image/")
-            return self.answer(404) if name in server.gone_images else self.answer(200, jpeg(name), "image/jpeg")
+            if name in server.gone_images:
+                return self.answer(server.gone_images[name])
+            return self.answer(200, jpeg(name), "image/jpeg")
         if self.headers.get("Authorization") != f"Client-ID {KEY}":
             return self.answer(401, b'{"errors": ["OAuth error: The access token is invalid"]}')
         with server.lock:
@@ -91,8 +134,8 @@ class UnsplashHandler(Handler):
         if left < 0:  # as recorded: plain text under a JSON content type
             return self.answer(server.refusal, b"Rate Limit Exceeded", **rates)
         if url.path.endswith("/download"):
-            if url.path.split("/")[2] in server.gone:
-                return self.answer(404, b'{"errors": ["Couldn\'t find Photo"]}', **rates)
+            if (name := url.path.split("/")[2]) in server.gone:
+                return self.answer(server.gone[name], b'{"errors": ["Couldn\'t find Photo"]}', **rates)
             return self.answer(200, b'{"url": "somewhere"}', **rates)
         if url.path == "/search/photos":
             return self.answer(200, json.dumps({"results": server.search(query)}).encode(), **rates)
@@ -107,9 +150,9 @@ class Unsplash(Server):
         self.requests: list[tuple[str, dict[str, str], str | None]] = []
         self.limit = self.left = 1000
         self.refusal = 403
-        self.gone: set[str] = set()
-        self.gone_images: set[str] = set()
-        self.faults: list[int | str] = []
+        self.gone: dict[str, int] = {}  # statuses of what cannot be had
+        self.gone_images: dict[str, int] = {}
+        self.faults: list[int | str | tuple[int, dict[str, str]]] = []
         self.faulty = "/"
         self.recorded: list[dict] | None = None
         self.stall = threading.Event()
@@ -145,9 +188,14 @@ class FileHandler(Handler):
         server = self.server
         with server.lock:
             server.ranges.append(self.headers.get("Range"))
+            server.credentials.append(self.headers.get("Authorization"))
             broken = server.breaks.pop(0) if server.breaks else None
-        if broken == "404":
-            return self.answer(404)
+        if isinstance(broken, tuple):
+            return self.answer(broken[0], b"{}", **broken[1])
+        if broken == "drip":
+            return self.drip()
+        if broken == "drip a header":
+            return self.drip_a_header()
         start, status = 0, 200
         wanted = self.headers.get("Range")
         if wanted and server.resumable and self.headers.get("If-Range") == server.etag:
@@ -183,15 +231,21 @@ class FileHandler(Handler):
             server.slow.wait(server.pause)
         return None
 
+    def drip_a_header(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not self.server.slow.wait(0.02):
+            self.wfile.write(b"x")
+
 
 class FileServer(Server):
-    """Serves `body`; `breaks` says after how many bytes each connection is cut, None for not at all."""
+    """Serves `body`; `breaks` says after how many bytes each connection is cut (None: not at all), or what fails."""
 
     def __init__(self, body: bytes):
         super().__init__(FileHandler)
         self.body, self.etag = body, '"one"'
         self.ranges: list[str | None] = []
-        self.breaks: list[int | str | None] = []
+        self.credentials: list[str | None] = []
+        self.breaks: list[int | str | tuple[int, dict[str, str]] | None] = []
         self.resumable = True
         self.odd: str | None = None
         self.pace, self.pause, self.slow = 1 << 16, 0.0, threading.Event()

@@ -1,22 +1,28 @@
 """Hostile and unusual files: each ends as a clean PNG or with its reason."""
 
 import csv
+import errno
 import hashlib
 import io
+import itertools
 import json
+import os
 import shutil
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 import skimage
+from conftest import REAL_DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFilter
 from scipy import ndimage
 
 import stages.clean
+from deblurgan.cleaning import duplicates
 from deblurgan.cleaning.folder import clean_folder
 from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, preview
@@ -382,12 +388,87 @@ def test_in_pairs_likeness_is_named_and_only_equal_pairs_are_refused(tmp_path):
     near = {name: label.near_duplicate_of for name, label in labels.items() if label.near_duplicate_of}
     assert near == {
         "pairs/g/test/T/sharp/5.png": "pairs/g/train/A/sharp/2.png",
-        "pairs/g/train/A/sharp/2.png": "pairs/g/test/T/sharp/5.png",
-        "pairs/g/train/B/sharp/9.png": "pairs/g/test/T/sharp/5.png",  # rather than A's, which is nearer but trains too
+        "pairs/g/train/A/sharp/2.png": "pairs/g/train/B/sharp/9.png",  # of another scene: it may come to another split
+        "pairs/g/train/B/sharp/9.png": "pairs/g/train/A/sharp/2.png",
     }
     assert len(kept) == 6
     shown = stages.clean.counts([], [], list(labels.values()))
-    assert shown["near_duplicates_kept"] == 3
+    assert (shown["near_duplicates_kept"], shown["near_duplicates_across_scenes"]) == (3, 3)
+
+
+def sky(rng: np.random.Generator) -> Image.Image:
+    """A sky that brightens towards the horizon and to one side, with a bird at a place of its own."""
+    values = np.linspace(90, 200, 160)[:, None] + np.linspace(0, 40, 240) + rng.normal(0, 1, (160, 240))
+    top, left, height, width = (*rng.integers(20, 120, 2), *rng.integers(6, 24, 2))
+    values[top : top + height, left : left + width] = rng.integers(20, 80)
+    return Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8)).convert("RGB")
+
+
+def test_plain_photos_with_other_things_in_them_are_no_duplicates(tmp_path):
+    """Their difference hashes say so: most of a sky falls in brightness alike."""
+    rng = np.random.default_rng(0)
+    skies = [sky(rng) for _ in range(12)]
+    files = {f"unsplash/sharp/{i:02d}.png": encoded(image) for i, image in enumerate(skies)}
+    copies = {
+        "unsplash/sharp/a-smaller.png": encoded(skies[3].resize((150, 100), Image.Resampling.LANCZOS)),
+        "unsplash/sharp/b-cropped.png": encoded(skies[4].crop((1, 1, 237, 159))),
+        "unsplash/sharp/c-darker.png": encoded(skies[5].point(lambda value: round(value * 0.8))),
+    }
+    _, refused, _ = cleaned(tmp_path, files | copies, SETTINGS.model_copy(update={"max_pixels": 10**6}))
+    assert refused == dict.fromkeys(copies, "near duplicate")
+    hashes = [duplicates.look(preview(image)).bits for image in skies]
+    assert any((a ^ b).bit_count() <= SETTINGS.near_duplicate for a, b in itertools.combinations(hashes, 2))
+
+
+@pytest.mark.parametrize("name", ["KODAK", "BSDS500"])
+def test_no_two_real_photos_are_taken_for_one(name):
+    files = sorted(path for path in (REAL_DATA / name).rglob("*") if path.suffix in (".png", ".jpg"))[:24]
+    if not files:
+        pytest.skip(f"no photos of {name} on this machine")
+    looks = [(path.name, duplicates.look(preview(Image.open(path)))) for path in files]
+    assert duplicates.near_duplicates(looks, 64) == {}  # whatever their hashes say
+    copy = Image.open(files[0]).convert("RGB").resize((300, 200), Image.Resampling.LANCZOS)
+    again = [looks[0], ("copy", duplicates.look(preview(copy)))]
+    assert duplicates.near_duplicates(again, SETTINGS.near_duplicate) == {"copy": files[0].name}
+
+
+def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read(tmp_path):
+    lay(tmp_path / "source", {"unsplash/sharp/good.png": png("good"), "unsplash/sharp/bomb.png": png("bomb")})
+    os.truncate(tmp_path / "source/unsplash/sharp/bomb.png", 10_000 * 8 + (1 << 26) + 1)
+    (tmp_path / "clean").mkdir()
+    tracemalloc.start()
+    kept, refused, _ = clean_folder(tmp_path / "source", tmp_path / "clean", SETTINGS)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    tracemalloc.stop()
+    assert [row.path for row in kept] == ["unsplash/sharp/good.png"]
+    assert [(row.path, row.reason) for row in refused] == [("unsplash/sharp/bomb.png", "too large")]
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lay(tmp_path / "source", {"unsplash/sharp/a.jpg": photo(kind="BMP")})
+    monkeypatch.setattr(Image.Image, "save", full)
+    (tmp_path / "clean").mkdir()
+    with pytest.raises(OSError, match="No space left") as caught:
+        clean_folder(tmp_path / "source", tmp_path / "clean", SETTINGS)
+    assert caught.value.filename == str(tmp_path / "clean/unsplash/sharp/a.png")
+
+
+def test_likeness_across_scenes_is_warned_of(workspace, capsys):
+    base = Image.fromarray(skimage.data.chelsea()[:96, :96])
+    for scene, quality in (("unsplit/walk_1", 95), ("unsplit/walk_2", 60)):
+        files = {
+            f"{scene}/blur/1.png": encoded(blurred(base)),
+            f"{scene}/sharp/1.jpg": encoded(base, "JPEG", quality=quality),
+        }
+        lay(workspace / "data/source/pairs/g", files)
+    (workspace / "data/source/unsplash").mkdir()
+    stages.clean.main()
+    assert "warning: 2 sharp images look like one of another scene: pairs/g/unsplit/walk_1/sharp/1.png like " in (
+        capsys.readouterr().out
+    )
 
 
 def test_labels_say_what_an_image_is_and_what_speaks_against_it(tmp_path):

@@ -1,49 +1,34 @@
-"""Deblurring anybody's photos: tiles, formats, the command."""
+"""Deblurring anybody's photos: formats, the command."""
 
+import errno
 import io
 import os
+import re
+import struct
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
-import imageio_ffmpeg
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from conftest import ROOT, SMALL
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
+from skimage import color
 
-from deblurgan import classical, inference
 from deblurgan.archive import save_model
 from deblurgan.blur.convolution import blur_image
+from deblurgan.cleaning.hygiene import load_photo
+from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.errors import UserError
-from deblurgan.images import to_float, to_uint8
-from deblurgan.inference import _spans, reach_of, restore, tile_for
-from deblurgan.metrics import psnr
-from deblurgan.models import build_generator, stride
-from deblurgan.photos import read_photo, write_photo
+from deblurgan.files import new_file
+from deblurgan.images import to_uint8
+from deblurgan.models import build_generator
+from deblurgan.photos import read_photo, write_photo, written_name
 from stages.deblur import main
-
-GENERATORS = {
-    "resnet": SMALL,
-    "resize": SMALL.model_copy(update={"upsample": "resize", "blocks": 2}),
-    "nafnet": SMALL.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"}),
-}
-
-
-def busy(generator):
-    """Weights that let every pixel matter."""
-    rng = np.random.default_rng(1)
-    generator.set_weights([rng.normal(0, 0.25, weight.shape) for weight in generator.get_weights()])
-    return generator
-
-
-def pixels(height, width, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (height, width, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -52,73 +37,6 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "generator.keras"
     save_model(build_generator(SMALL), path)
     return path
-
-
-@settings(max_examples=100)
-@given(st.integers(1, 60), st.integers(2, 6), st.integers(2, 6))
-def test_tiles_cover_a_side_and_their_shares_sum_to_one(length, margins, cores):
-    step, margin = 16, 16 * margins
-    length, tile = length * step, 2 * margin + step * cores
-    total = np.zeros(length)
-    for span, weights in _spans(length, tile, margin):
-        assert span.stop - span.start == min(tile, length)
-        assert span.start % step == 0
-        assert 0 <= span.start < span.stop <= length
-        total[span] += weights
-        inner = margin - inference.RAMP // 2
-        assert span.start == 0 or not weights[:inner].any()  # what its border has spoilt has no share
-        assert span.stop == length or not weights[-inner:].any()
-    np.testing.assert_allclose(total, 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", GENERATORS)
-def test_what_lies_beyond_its_reach_does_not_matter_and_the_reach_is_no_exaggeration(name):
-    generator = busy(build_generator(GENERATORS[name]))
-    radius, step = reach_of(generator).radius, stride(generator)
-    side = -(-(2 * radius + 8 * step) // step) * step
-    x = pixels(side, side)
-    changed, middle = x.copy(), side // 2
-    changed[:, : middle - radius] = 0
-    before, after = (generator.predict_on_batch(image[None])[0] for image in (x, changed))
-    np.testing.assert_array_equal(before[:, middle:], after[:, middle:])
-    assert np.abs(before - after)[:, middle - radius : middle - radius // 3].max() > 0
-
-
-@pytest.mark.parametrize("name", GENERATORS)
-def test_tiles_give_what_the_whole_gives(name):
-    generator = busy(build_generator(GENERATORS[name]))
-    margin = reach_of(generator).radius + inference.RAMP
-    image = pixels(3 * margin + 201, 4 * margin + 133)
-    whole, tiled = (restore(generator, image, tile) for tile in (None, 2 * margin + 64))
-    assert np.abs(whole - image).mean() > 0.05
-    np.testing.assert_allclose(whole, tiled, atol=1e-4)  # a grey level is 0.008
-
-
-def test_with_instance_norm_tiles_stay_near_the_whole_and_have_no_seams():
-    """The bound is on a photo's smooth light, with a generator whose residual image is large."""
-    generator = build_generator(SMALL.model_copy(update={"norm": "instance"}))
-    y, x = np.mgrid[:352, :416] / 100
-    image = np.stack([np.sin(3 * x + y), np.cos(2 * y), np.sin(x * y)], axis=-1).astype(np.float32) * 0.8
-    image += 0.1 * pixels(352, 416)
-    whole, tiled = (restore(generator, image, tile) for tile in (None, 256))
-    assert np.abs(whole - image).mean() > 0.001
-    difference = whole - tiled
-    assert np.sqrt(np.mean(difference**2)) < 0.6 * np.sqrt(np.mean((whole - image) ** 2))
-    across = np.abs(np.diff(difference, axis=1)).mean(axis=(0, 2))
-    assert across.max() < 4 * np.median(across) + 1e-3  # no column stands out
-
-
-def test_tiles_are_chosen_by_the_memory():
-    generator = build_generator(SMALL)
-    assert tile_for(generator, (100, 100, 3)) is None
-    tile = tile_for(generator, (4000, 6000, 3), 2.0)
-    assert tile % 4 == 0
-    assert tile_for(generator, (4000, 6000, 3), 1.8) < tile
-    assert tile_for(generator, (4000, 6000, 3), 1000) is None
-    with pytest.raises(UserError, match=r"6000x4000 pixels need 1\.\d GB of memory or more, not 1$"):
-        tile_for(generator, (4000, 6000, 3), 1.0)
-    with pytest.raises(UserError, match=r"tiles of 32 pixels are too small: this generator needs \d+ or more"):
-        restore(generator, pixels(100, 100), 32)
 
 
 # formats
@@ -306,6 +224,157 @@ def test_exif_and_profile_are_kept_and_the_orientation_is_applied(tmp_path, suff
         assert after.info["icc_profile"] == profile
 
 
+def cmyk_profile() -> bytes:
+    """What a printing press makes of its inks: colours muted, black not quite black; by the format's structure."""
+    inks = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1).reshape(-1, 4)  # the first changes last
+    light = 0.1 + 0.75 * (1 - inks[:, :3]) * (1 - 0.9 * inks[:, 3:])
+    lab = color.rgb2lab(light[None])[0]
+    table = np.rint(np.c_[lab[:, :1] * 2.55, lab[:, 1:] + 128]).astype(np.uint8).tobytes()
+    line = bytes(range(256))
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
+    lut += 4 * line + table + 3 * line
+    white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
+    tags = struct.pack(">I4sII4sII", 2, b"A2B0", 156, len(lut), b"wtpt", 156 + len(lut), len(white))
+    head = struct.pack(">I4sI4s4s4s12x4s28x3i48x", 156 + len(lut + white), b"lcms", 0x02400000, b"prtr", b"CMYK",
+                       b"Lab ", b"acsp", 63190, 65536, 54061)  # fmt: skip
+    return head + tags + lut + white
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_inks_become_the_colours_that_cleaning_gives_them(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    photo("CMYK", (64, 48)).save(path, icc_profile=cmyk_profile())
+    read = read_photo(path)
+    cleaned, _ = load_photo(path.read_bytes(), min_side=32, max_pixels=10_000)
+    np.testing.assert_array_equal(to_uint8(read.colours), np.asarray(cleaned))
+    assert np.abs(np.asarray(cleaned).astype(int) - np.asarray(Image.open(path).convert("RGB"))).mean() > 20
+    assert "icc_profile" not in read.kept  # of inks
+
+
+def test_lab_is_read(tmp_path):
+    colours = photo("RGB")
+    lab = ImageCms.profileToProfile(
+        colours, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    lab.save(tmp_path / "a.tif")
+    read = to_uint8(read_photo(tmp_path / "a.tif").colours).astype(int)
+    assert np.abs(read - np.asarray(colours)).mean() < 3  # 8 bits of Lab are coarser
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description dc:title="A caption" dc:rights="by J\xc3\xb6rg" '
+    b'tiff:Orientation="6"/><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+)
+IPTC = b"\x1c\x02\x78\x00\x09A caption\x1c\x02\x74\x00\x07by Anna"
+"""Caption and copyright notice, an odd number of bytes."""
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_xmp_is_kept_and_its_orientation_set_upright(tmp_path, suffix):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    told = {".png": {"pnginfo": texts}, ".tif": {"tiffinfo": {700: XMP}}}.get(suffix, {"xmp": XMP})
+    photo("RGB").save(tmp_path / f"a{suffix}", **({"exif": exif} if suffix != ".tif" else {}), **told)
+    write_photo(tmp_path / f"b{suffix}", read_photo(tmp_path / f"a{suffix}"))
+    write_photo(tmp_path / f"c{suffix}", read_photo(tmp_path / f"b{suffix}"))
+    for name in "bc":
+        with Image.open(tmp_path / f"{name}{suffix}") as after:
+            assert b'dc:title="A caption" dc:rights="by J\xc3\xb6rg"' in after.info["xmp"]
+            assert not re.search(rb"""Orientation(="|>)6""", after.info["xmp"])  # upright, or nothing said of it
+            assert after.size == (23, 37)
+
+
+def test_xmp_is_kept_in_a_png_of_16_bits(tmp_path):
+    colours = read_photo_of(tmp_path, np.random.default_rng(0).integers(0, 65536, (23, 37, 3)).astype(np.uint16))
+    write_photo(tmp_path / "b.png", replace(colours, kept={"xmp": XMP, "text": {"Author": "Jörg"}}))
+    kept = read_photo(tmp_path / "b.png").kept
+    assert kept["xmp"] == XMP.replace(b'"6"', b'"1"').replace(b">6<", b">1<")
+    assert kept["text"] == {"Author": "Jörg"}
+
+
+def read_photo_of(folder, pixels):
+    (folder / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    return read_photo(folder / "a.png")
+
+
+def test_iptc_and_comments_are_kept_in_jpeg(tmp_path):
+    blocks = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(IPTC)) + IPTC + b"\0" * (len(IPTC) % 2)
+    blocks += b"8BIM\x04\x0c\0\0" + struct.pack(">I", 4) + b"tiny"  # a preview, of the blurred photo
+    extra = b"\xff\xed" + struct.pack(">H", len(blocks) + 16) + b"Photoshop 3.0\0" + blocks
+    photo("RGB").save(tmp_path / "a.jpg", extra=extra, comment=b"A comment")
+    write_photo(tmp_path / "b.jpg", read_photo(tmp_path / "a.jpg"))
+    with Image.open(tmp_path / "b.jpg") as after:
+        assert after.info["photoshop"] == {0x0404: IPTC}
+        assert IptcImagePlugin.getiptcinfo(after) == {(2, 120): b"A caption", (2, 116): b"by Anna"}
+        assert after.info["comment"] == b"A comment"
+
+
+def test_texts_of_a_png_are_kept_but_for_older_ways_to_write_exif(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Copyright", "Anna")
+    texts.add_itxt("Title", "Straße")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    texts.add_text("Raw profile type exif", f"\nexif\n 40\n{exif.tobytes().hex()}\n", zip=True)
+    photo("RGB").save(tmp_path / "a.png", pnginfo=texts)
+    write_photo(tmp_path / "b.png", read_photo(tmp_path / "a.png"))
+    with Image.open(tmp_path / "b.png") as after:
+        assert after.text == {"Copyright": "Anna", "Title": "Straße"}
+        assert after.size == (23, 37)
+
+
+def phones_photo(path, mode="RGB"):
+    """A smooth HEIC or AVIF, whose codecs keep smooth light well."""
+    y, x = np.mgrid[:48, :64]
+    image = Image.fromarray(np.stack([x * 3, y * 4, 128 + 0 * x, 255 - y], axis=-1).astype(np.uint8)).convert(mode)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A phone", 6
+    if path.suffix == ".avif":
+        image.save(path, quality=95, subsampling="4:4:4", exif=exif, xmp=XMP)
+    else:
+        pillow_heif.from_pillow(image).save(path, quality=95, chroma=444, exif=exif.tobytes(), xmp=XMP)
+    return np.rot90(np.asarray(image), -1)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+@pytest.mark.parametrize(("mode", "written"), [("RGB", ".jpg"), ("RGBA", ".png")])
+def test_phones_formats_become_usual_ones(tmp_path, suffix, mode, written):
+    upright = phones_photo(tmp_path / f"a{suffix}", mode)
+    assert written_name(tmp_path / f"a{suffix}") == f"a{written}"
+    photo = read_photo(tmp_path / f"a{suffix}")
+    assert np.abs(to_uint8(photo.colours).astype(int) - upright[..., :3]).mean() < 4
+    assert (photo.alpha is not None) == (mode == "RGBA")
+    if mode == "RGB":
+        cleaned, _ = load_photo((tmp_path / f"a{suffix}").read_bytes(), min_side=32, max_pixels=10_000)
+        np.testing.assert_array_equal(np.asarray(cleaned), to_uint8(photo.colours))
+    write_photo(tmp_path / f"b{written}", photo)
+    with Image.open(tmp_path / f"b{written}") as after:
+        assert (after.size, after.mode) == ((48, 64), mode)
+        assert after.getexif()[0x010F] == "A phone"
+        assert after.getexif().get(0x0112, 1) == 1
+        assert b'tiff:Orientation="6"' not in after.info["xmp"]
+
+
+def test_colours_that_a_codec_names_by_numbers_are_minded(tmp_path):
+    photo("RGB", (64, 48)).save(tmp_path / "a.avif")
+    data = (tmp_path / "a.avif").read_bytes()
+    place = data.index(b"colrnclx") + 8
+
+    def named(primaries, transfer):
+        (tmp_path / "b.avif").write_bytes(data[:place] + struct.pack(">HH", primaries, transfer) + data[place + 4 :])
+        return read_photo(tmp_path / "b.avif")
+
+    assert "icc_profile" not in named(1, 13).kept
+    found = ImageCms.ImageCmsProfile(io.BytesIO(named(12, 13).kept["icc_profile"]))
+    red = ImageCms.profileToProfile(Image.new("RGB", (1, 1), (200, 100, 50)), found, ImageCms.createProfile("sRGB"))
+    np.testing.assert_allclose(red.getpixel((0, 0)), (215, 93, 31), atol=2)  # of Display P3
+    for transfer, name in ((16, "PQ"), (18, "HLG")):
+        with pytest.raises(UserError, match=rf"HDR \({name}\)"):
+            named(9, transfer)
+
+
 # the command
 
 
@@ -343,6 +412,184 @@ def test_no_strength_leaves_a_photo_as_it_is(tmp_path, model):
         deblurred(tmp_path / "a.png", "--output", tmp_path / strength, "--strength", strength, model=model)
     half, full = (np.asarray(Image.open(tmp_path / s / "a.png")).astype(int) for s in ("0.5", "1"))
     np.testing.assert_allclose(2 * half, full + np.asarray(photo("RGBA")), atol=2)
+
+
+def test_a_photo_named_as_a_comparison_is_not_lost(tmp_path, model, capsys):
+    """Nor does it replace the comparison."""
+    for name, light in (("a.png", 60), ("a_before_after.png", 200)):
+        Image.new("RGB", (40, 30), (light,) * 3).save(tmp_path / name)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path, "--output", out, "--compare", "--overwrite", model=model)
+    said = f"{tmp_path}/a_before_after.png: another file is written as {out}/a_before_after.png"
+    assert said in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_before_after.png"]
+    assert Image.open(out / "a_before_after.png").getpixel((0, 0)) == (60, 60, 60)
+
+
+def test_result_and_comparison_are_written_both_or_neither(tmp_path, model, capsys):
+    Image.new("RGB", (9000, 16)).save(tmp_path / "a.webp")  # twice as wide is more than a WebP may be
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "a.webp", "--output", tmp_path / "out", "--compare", model=model)
+    assert f"{tmp_path}/a.webp: cannot be written as WEBP" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_left_out_is_named(tmp_path, model, capsys):
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.png", "b.jfif", "deep/c.png"):
+        photo("RGB").save(folder / name, format="JPEG" if name == "b.jfif" else None)
+    (folder / "raw.cr2").touch()
+    (folder / ".hidden.png").touch()
+    (folder / "linked").symlink_to(folder / "deep")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    deblurred(folder, "--output", tmp_path / "out", model=model)
+    shown = capsys.readouterr()
+    assert "2 of 2 deblurred" in shown.out
+    assert [line for line in shown.err.splitlines() if "left out" in line] == [
+        f"deblur: left out: {folder}/deep: a folder; --recursive looks into it",
+        f"deblur: left out: {folder}/gone.png: a link that leads nowhere",
+        f"deblur: left out: {folder}/linked: a link to a folder; name it to look into it",
+        f"deblur: left out: {folder}/pipe.png: a pipe, a socket or a device",
+        f"deblur: left out: {folder}/raw.cr2: of a kind that is not read",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jfif"]
+    for number in range(30):
+        (folder / f"{number}.cr2").touch()
+    deblurred(folder, "--output", tmp_path / "out", "--recursive", "--overwrite", model=model)
+    assert "deblur: left out: 14 more" in capsys.readouterr().err
+
+
+def test_a_phones_folder_is_deblurred(tmp_path, model, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("a.heic", "b.avif"):
+        phones_photo(tmp_path / "in" / name)
+    deblurred(tmp_path / "in", "--output", tmp_path / "out", model=model)
+    assert "2 of 2 deblurred" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "b.jpg"]
+
+
+def test_what_is_there_can_be_skipped(tmp_path, model, capsys):
+    for name in ("a.png", "b.png"):
+        photo("RGB").save(tmp_path / name)
+    out = tmp_path / "out"
+    deblurred(tmp_path / "a.png", "--output", out, model=model)
+    (out / "a.png").write_bytes(b"whatever is there")
+    deblurred(tmp_path, "--output", out, "--skip-existing", model=model)
+    assert "1 of 2 deblurred" in (shown := capsys.readouterr()).out
+    assert "1 there already" in shown.out
+    assert (out / "a.png").read_bytes() == b"whatever is there"
+    deblurred(tmp_path, "--output", out, "--skip-existing", model=tmp_path / "none")  # it is not even loaded
+    with pytest.raises(SystemExit):  # half of what is asked for: neither left nor replaced
+        deblurred(tmp_path, "--output", out, "--skip-existing", "--compare", model=model)
+    assert (out / "a.png").read_bytes() == b"whatever is there"
+
+
+def test_a_full_disk_stops_the_run_and_names_the_output(tmp_path, model, capsys, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in ("a.png", "b.png", "c.png"):
+        photo("RGB").save(tmp_path / name)
+    monkeypatch.setattr("deblurgan.files.os.fsync", full)
+    with pytest.raises(UserError, match=r"^stopped: .*/out takes no more; make room and go on with --skip-existing"):
+        deblurred(tmp_path, "--output", tmp_path / "out", model=model)
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("deblur: error: ")]
+    assert lines == [f"deblur: error: {tmp_path}/a.png: {tmp_path}/out/a.png: No space left on device"]
+    assert "0 of 3 deblurred" in shown.out
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_faults_of_the_output_name_it(tmp_path, model, capsys):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png", "deep/" + "c" * 251 + ".bmp"):
+        photo("RGB").save(tmp_path / "in" / name)
+    endless = tmp_path / "in/deep" / ("c" * 255)
+    (tmp_path / "in/deep" / ("c" * 251 + ".bmp")).rename(endless)  # .png has no room behind it
+    (tmp_path / "text.jpg").write_text("a note")
+    with pytest.raises(UserError, match=r"/text\.jpg is a file: --output takes a folder$"):
+        deblurred(tmp_path / "in", "--output", tmp_path / "text.jpg", model=model)
+    out = tmp_path / "out"
+    (out / "a.png").mkdir(parents=True)
+    (out / "deep").write_text("a note")
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "in", endless, "--output", out, "--recursive", "--overwrite", model=model)
+    said = capsys.readouterr().err
+    assert f"deblur: error: {endless}: {out}/{endless.name}.png: File name too long" in said
+    assert f"deblur: error: {tmp_path}/in/a.png: {out}/a.png is a folder, where the result was to be" in said
+    assert f"deblur: error: {tmp_path}/in/deep/b.png: {out}/deep: " in said
+    assert (out / "deep").read_text() == "a note"
+
+
+def test_a_pipe_is_refused(tmp_path, model):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png is neither a file nor a folder, but a pipe"):
+        deblurred(tmp_path / "a.png", "--output", tmp_path / "out", model=model)
+
+
+@pytest.mark.parametrize("stem", ["a" * 251, "ä" * 125 + "b"])
+def test_names_may_be_as_long_as_file_systems_allow(tmp_path, model, stem):
+    photo("RGB").save(tmp_path / f"{stem}.png")
+    deblurred(tmp_path / f"{stem}.png", "--output", tmp_path / "out", "--compare", model=model)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert f"{stem}.png" in names
+    (comparison,) = names - {f"{stem}.png"}
+    assert comparison.endswith("_before_after.png")
+    assert len(comparison.encode()) > 250
+
+
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path, model):
+    photo("RGB").save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".b.png.0123abcd.partial").write_bytes(b"half a photo")
+    (out / ".notes.partial").write_bytes(b"not ours")
+    with new_file(out / "c.png") as partial:
+        partial.write_bytes(b"of another run")
+        deblurred(tmp_path / "a.png", "--output", out, model=model)
+        assert {path.name for path in out.iterdir()} == {".notes.partial", partial.name, "a.png"}
+    assert (out / "c.png").read_bytes() == b"of another run"
+
+
+def scene(size=(160, 120)):
+    """Rectangles of all sizes, sharp."""
+    rng, image = np.random.default_rng(5), np.full((size[1], size[0], 3), 128, np.uint8)
+    for _ in range(150):
+        x, y = rng.integers(0, size[0]), rng.integers(0, size[1])
+        image[y : y + rng.integers(3, 25), x : x + rng.integers(3, 25)] = rng.integers(0, 256, 3)
+    return image
+
+
+def test_sharp_photos_are_named_and_can_be_left_as_they_are(tmp_path, model, capsys):
+    blurred = np.rint(blur_image(scene(), np.full((1, 9), 1 / 9) * np.eye(9)[4][:, None])).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    for name, image in (("sharp.jpg", scene()), ("sharp.bmp", scene()), ("blurred.png", blurred)):
+        Image.fromarray(image).save(tmp_path / "in" / name)
+    deblurred(tmp_path / "in", "--output", tmp_path / "all", model=model)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note" in line]
+    assert [line.split("/in/")[1] for line in notes] == [
+        f"sharp.{suffix} does not look blurred: --auto leaves such photos as they are" for suffix in ("bmp", "jpg")
+    ]
+    deblurred(tmp_path / "in", "--output", tmp_path / "auto", "--auto", "--compare", model=model)
+    shown = capsys.readouterr()
+    assert "sharp.jpg does not look blurred: left as it is" in shown.err
+    assert "1 of 3 deblurred" in shown.out
+    assert "2 left as they are" in shown.out
+    assert (tmp_path / "auto/sharp.jpg").read_bytes() == (tmp_path / "in/sharp.jpg").read_bytes()
+    np.testing.assert_array_equal(Image.open(tmp_path / "auto/sharp.png"), scene())
+    for name in ("sharp_before_after.png", "sharp_before_after.jpg"):
+        both = np.asarray(Image.open(tmp_path / "auto" / name)).astype(int)
+        assert np.abs(both[:, :160] - both[:, 160:]).max() < 12
+    assert (tmp_path / "auto/blurred.png").read_bytes() == (tmp_path / "all/blurred.png").read_bytes()
+    assert (tmp_path / "all/sharp.jpg").read_bytes() != (tmp_path / "in/sharp.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (15, 300, 3), (64, 64, 3)])
+def test_nothing_is_said_of_photos_too_small_or_of_one_colour(shape):
+    assert not looks_sharp(np.full(shape, 0.2, np.float32))
 
 
 HOSTILE = {
@@ -394,6 +641,16 @@ def test_hostile_files_get_a_line_each_and_the_others_are_done(tmp_path, model, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["zz_good.png"]
 
 
+@pytest.mark.parametrize("way", [(), ("--tile", "off"), ("--tile", "1000"), ("--algorithm", "richardson-lucy")])
+def test_a_photo_beyond_the_memory_is_refused_before_it_is_decoded(tmp_path, model, capsys, way):
+    stream = io.BytesIO()
+    Image.new("1", (3000, 3000)).save(stream, "PNG")
+    (tmp_path / "a.png").write_bytes(stream.getvalue()[:100])  # what would be decoded is not there
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--memory", "0.1", *way, model=model)
+    assert "a.png: 3000x3000 pixels" in capsys.readouterr().err
+
+
 def test_odd_metadata_is_a_reason_like_any_other(tmp_path):
     photo("RGB").save(tmp_path / "a.png", exif=b"Exif\0\0II*")  # a header that is cut off
     with pytest.raises(UserError, match=r"^broken: not a TIFF file"):
@@ -413,17 +670,6 @@ def test_results_within_a_folder_are_not_deblurred_again(tmp_path, model, capsys
     ]
 
 
-def test_a_photo_too_large_for_the_budget_is_deblurred_in_tiles_by_the_pipeline(monkeypatch):
-    """Its own copies come on top of the budget, so that no photo stops a stage."""
-    generator, image = build_generator(SMALL), (127.5 * (pixels(300, 200) + 1)).astype(np.uint8)
-    whole = inference.deblur(generator, image)
-    monkeypatch.setattr(inference, "MEMORY", inference.COPIES * 4 * 4 * 180**2 / 1e9)
-    with pytest.raises(UserError, match=r"200x300 pixels need 0\.0 GB"):
-        tile_for(generator, image.shape, inference.MEMORY / 2)
-    assert tile_for(generator, image.shape, inference.MEMORY + 60 * 60000 / 1e9) < 300
-    np.testing.assert_allclose(inference.deblur(generator, image).astype(int), whole, atol=1)
-
-
 def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
     for name in ("a.bmp", "a.png"):
         photo("RGB").save(tmp_path / name)
@@ -441,6 +687,7 @@ def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
         (["a.png", "--output", "out", "--model", "a.png"], "deblur: error: a.png is not a generator"),
         (["a.png"], "the following arguments are required: --output"),
         (["a.png", "--output", "out", "--strength", "2"], "'2' is not a number from 0 to 1"),
+        (["a.png", "--output", "out", "--video", "--auto"], "--compare and --auto are for photos, not for --video"),
         (["a.png", "--output", "out", "--tile", "some"], "'some' is neither auto, nor off, nor a number of pixels"),
     ],
 )
@@ -456,61 +703,7 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, arguments, said):
     assert not (tmp_path / "out").exists()
 
 
-# the classical algorithms
-
-
-@pytest.mark.parametrize("name", classical.ALGORITHMS)
-def test_a_classical_algorithm_sharpens_what_a_known_kernel_has_blurred(name):
-    y, x = np.mgrid[:96, :128]
-    sharp = np.stack([((x // 9 + y // 7) % 2) * 140 + 40] * 3, axis=-1).astype(np.uint8)
-    kernel = classical.guessed_kernel()
-    blur = to_uint8(to_float(np.rint(blur_image(sharp, kernel)).astype(np.uint8)))
-    restored = to_uint8(classical.ALGORITHMS[name](to_float(blur), kernel))
-    assert restored.shape == sharp.shape
-    assert psnr(restored, sharp) > psnr(blur, sharp) + 0.5
-    flat = np.full((40, 30, 3), 0.3, np.float32)
-    np.testing.assert_allclose(classical.ALGORITHMS[name](flat, kernel), flat, atol=0.02)
-
-
 def test_a_classical_algorithm_needs_no_model(tmp_path):
     photo("L", (50, 40)).save(tmp_path / "a.png")
     deblurred(tmp_path / "a.png", "--output", tmp_path / "out", "--algorithm", "wiener", model=tmp_path / "none")
     assert Image.open(tmp_path / "out/a.png").size == (50, 40)
-
-
-# clips
-
-
-def test_a_clip_comes_back_with_all_its_frames(tmp_path, model, capsys):
-    source = tmp_path / "clip.mp4"
-    writer = imageio_ffmpeg.write_frames(str(source), (64, 48), fps=10, macro_block_size=1, quality=9)
-    writer.send(None)
-    for i in range(7):
-        writer.send(np.full((48, 64, 3), 20 + 30 * i, np.uint8))
-    writer.close()
-    deblurred(source, "--output", tmp_path / "out", "--video", "--strength", "0.2", model=model)
-    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "out/clip.mp4"))[0] == 7
-    frames = imageio_ffmpeg.read_frames(str(tmp_path / "out/clip.mp4"))
-    facts = next(frames)
-    assert facts["size"] == (64, 48)
-    assert facts["fps"] == 10
-    levels = [np.frombuffer(frame, np.uint8).mean() for frame in frames]
-    assert np.all(np.diff(levels) > 10)
-    (tmp_path / "bad.mp4").write_bytes(b"no clip")
-    with pytest.raises(SystemExit):
-        deblurred(tmp_path / "bad.mp4", "--output", tmp_path / "out", "--video", model=model)
-    assert f"{tmp_path}/bad.mp4: no clip that ffmpeg can read" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
-
-
-@pytest.mark.parametrize("named", [None, "/nowhere/ffmpeg"])
-def test_a_missing_ffmpeg_is_said(tmp_path, model, capsys, monkeypatch, named):
-    monkeypatch.setattr("imageio_ffmpeg._utils._get_ffmpeg_exe", lambda: None)
-    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE", raising=False)
-    if named:
-        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", named)
-    (tmp_path / "clip.mp4").write_bytes(b"a clip")
-    with pytest.raises(SystemExit):
-        deblurred(tmp_path / "clip.mp4", "--output", tmp_path / "out", "--video", model=model)
-    said = f"IMAGEIO_FFMPEG_EXE is {named}, which is missing" if named else "ffmpeg is missing: set IMAGEIO_FFMPEG_EXE"
-    assert f"{tmp_path}/clip.mp4: {said}" in capsys.readouterr().err

@@ -39,8 +39,21 @@ def test_comparisons_show_what_changed(repo: Repo):
     assert shown["" if "" in shown else "workspace"]["data"]["metrics/evaluate.json"]["data"]["images"] == 3
     repo.dvc("plots", "diff", "HEAD~1", "-o", "dvc_plots")
     page = (repo.root / "dvc_plots/index.html").read_text()
-    for title in ("Content loss", "Validation PSNR", "01.png", "step_000004.png"):
+    for title in ("Content loss", "Validation PSNR", "metrics_evaluate_panels_", "step_000004.png"):
         assert title in page
+
+
+def test_a_table_of_experiments_fits_a_terminal(repo: Repo):
+    """Names, what was changed, and the few figures that people compare: in 120 columns."""
+    repo.dvc("exp", "run", "-n", "another-name", "-S", "train.lambda_pixel=40", "-S", "evaluate.panels=2")
+    repo.git("checkout", "-q", "-f", ".")
+    table = repo.run("make", "-o", "install", "experiments").splitlines()
+    assert max(map(len, table)) <= 120
+    heads = next(line.split() for line in table if "Experiment" in line)
+    figures = ["psnr", "psnr_gain", "ssim", "val_psnr"]
+    assert sorted(heads) == sorted(["Experiment", *figures, "train.lambda_pixel", "evaluate.panels"])
+    assert any("[another-name]" in line and " 40 " in line for line in table)
+    assert any("[heavier]" in line and " 50 " in line for line in table)
 
 
 FIND = "import sys; from pathlib import Path; from stages.revisions import find_model as find; "

@@ -1,5 +1,6 @@
 """Pairs from folders, archives, addresses and Kaggle, in all the layouts that people have."""
 
+import errno
 import hashlib
 import io
 import json
@@ -144,7 +145,7 @@ LAYOUTS = {
     ),
     "one of several sets": (
         ["DBlur/Gopro/test/blur/a1.png", "DBlur/Gopro/test/sharp/a1.png", "DBlur/HIDE/test/blur/1.png"],
-        {"test/a1/blur/a1.png", "test/a1/sharp/a1.png"},
+        {"test/a/blur/a1.png", "test/a/sharp/a1.png"},
     ),
     "flattened, without split": (
         ["gopro_deblur/blur/images/GOPR0372_07_00_000047.png", "gopro_deblur/sharp/images/GOPR0372_07_00_000047.png"],
@@ -153,6 +154,32 @@ LAYOUTS = {
     "own pairs by name": (
         ["blur/x.png", "sharp/x.png", "blur/y.png", "sharp/y.png"],
         {"unsplit/x/blur/x.png", "unsplit/x/sharp/x.png", "unsplit/y/blur/y.png", "unsplit/y/sharp/y.png"},
+    ),
+    "frames of clips, side by side": (
+        [f"{kind}/{name}.png" for kind in ("blur", "sharp") for name in ("walk_0000", "walk_0001", "park-7", "7", "x")],
+        {
+            f"unsplit/{scene}/{kind}/{name}.png"
+            for kind in ("blur", "sharp")
+            for scene, name in (
+                ("walk", "walk_0000"),
+                ("walk", "walk_0001"),
+                ("park", "park-7"),
+                ("7", "7"),
+                ("x", "x"),
+            )
+        },
+    ),
+    "photos that a camera numbered": (
+        [f"{kind}/{name}.png" for kind in ("blur", "sharp") for name in ("IMG_0001", "IMG_0002", "DSC01234")],
+        {
+            f"unsplit/{name}/{kind}/{name}.png"
+            for kind in ("blur", "sharp")
+            for name in ("IMG_0001", "IMG_0002", "DSC01234")
+        },
+    ),
+    "numbers in parts": (
+        [f"{part}/{kind}/0001.png" for part in ("train", "test") for kind in ("input", "target")],
+        {f"{part}/0001/{kind}/0001.png" for part in ("train", "test") for kind in ("blur", "sharp")},
     ),
     "own pairs by scene": (
         ["mine/walk/day/blur/1.png", "mine/walk/day/sharp/1.png", "mine/park/blur/1.png", "mine/park/sharp/1.png"],
@@ -220,6 +247,47 @@ def test_an_archive_cannot_write_elsewhere(workspace, capsys):
     assert len(taken()) == 4
     assert {path for path in workspace.parent.rglob("*.png") if workspace not in path.parents} == before
     assert capsys.readouterr().out.count("belongs to no pair, left out") == len(evil)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (zipfile.ZIP_DEFLATED, r"raw\.zip: 0\.0 MB become 6 MB, more than 200 times as much.*unpack it, and name the"),
+        (zipfile.ZIP_BZIP2, r"000047\.png is packed by bzip2: unpack it, and name the folder"),
+    ],
+)
+def test_an_archive_that_would_fill_the_disk_is_refused_before(workspace, method, said):
+    with zipfile.ZipFile(workspace / "raw.zip", "w", method) as archive:
+        for name in official(("blur_gamma", "sharp"))[:-1]:
+            archive.writestr(name, bytes(1_500_000))
+    settings(workspace, "raw.zip", blur="blur_gamma")
+    with pytest.raises(UserError, match=said):
+        stages.ingest_gopro.main()
+    assert not OUT.exists()
+
+
+def test_an_archive_that_is_larger_than_the_free_disk_is_refused_before(workspace, monkeypatch):
+    pack(workspace / "raw.zip", official())
+    settings(workspace, "raw.zip")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 1000))
+    with pytest.raises(UserError, match=r"raw\.zip needs 0\.0 GB below .*, whose disk has 0\.0 GB left: free some"):
+        stages.ingest_gopro.main()
+    assert not OUT.exists()
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_a_disk_that_fills_meanwhile_is_said_with_the_file(workspace, monkeypatch, form):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lay(workspace / "raw", official())
+    pack(workspace / "raw.zip", official())
+    for name in ("copyfile", "copyfileobj"):
+        monkeypatch.setattr(shutil, name, full)
+    monkeypatch.setattr(os, "link", full)
+    settings(workspace, "raw" if form == "folder" else "raw.zip")
+    with pytest.raises(OSError, match=r"No space left on device: '.*pairs.*\.partial/gopro/.*/000047\.png'"):
+        stages.ingest_gopro.main()
 
 
 def test_what_is_odd_is_named(workspace, capsys):
@@ -376,7 +444,7 @@ def test_a_server_without_ranges_is_asked_for_all_of_it(workspace, archive):
 
 
 def test_a_file_that_changed_meanwhile_is_not_mixed(workspace, archive):
-    archive.breaks = [400_000, "404"]
+    archive.breaks = [400_000, (404, {})]
     with pytest.raises(UserError, match=r"made\.zip is gone .404.: check ingest_gopro\.source"):
         stages.ingest_gopro.main()
     archive.etag = '"two"'

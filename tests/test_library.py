@@ -1,5 +1,6 @@
 """Pairs, splits, files, resizing, figures, evaluation tables and VGG19 features."""
 
+import os
 from pathlib import PurePosixPath
 
 import h5py
@@ -13,12 +14,13 @@ from skimage import data
 
 from deblurgan import vgg
 from deblurgan.errors import UserError, reported
-from deblurgan.evaluation import by_scene, interval, report, score, spread
-from deblurgan.figures import enlarged_part, error_map, save_gains, save_panel, side_by_side, stacked
+from deblurgan.evaluation import by_scene, interval, report, score
+from deblurgan.figures import CAPTION, captioned, side_by_side, stacked
 from deblurgan.files import new_directory, new_file, write_json
 from deblurgan.images import from_linear, read_rgb, to_float, to_linear, to_uint8, write_png
 from deblurgan.pairs import Place, find_pairs, partner, place_of, seed_for, split_by_hash
 from deblurgan.params import Split
+from stages.engine import held_back_stderr
 
 WEIGHTS = REAL_DATA / "VGG19/vgg19_block1to3_exact_fp32.npz"
 SPLIT = Split(val_fraction=0.1, test_fraction=0.2, val_scenes=["B"])
@@ -118,6 +120,14 @@ def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ImportError])
+def test_notes_of_a_backend_are_shown_when_it_fails_and_not_when_it_is_interrupted(capfd, end):
+    with pytest.raises(end), held_back_stderr():
+        os.write(2, b"no GPU")
+        raise end
+    assert ("no GPU" in capfd.readouterr().err) == (end is ImportError)
+
+
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
@@ -136,36 +146,22 @@ def test_what_a_user_causes_is_one_line(raised, said):
 sides = st.integers(1, 5000)
 
 
-def test_pictures_are_joined(tmp_path):
+def test_pictures_are_joined():
     black = np.zeros((4, 5, 3), np.uint8)
     assert side_by_side([black, black], gap=2).shape == (4, 12, 3)
     assert stacked([black, black[:, :3]], gap=1).shape == (9, 5, 3)
-    paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    image = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
-    for path in paths:
-        save_panel(path, [[image, image], [image[::-1], image]], ["left", "right"])
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    np.testing.assert_array_equal(read_rgb(paths[0])[-200:-100, :150], image)
-    np.testing.assert_array_equal(read_rgb(paths[0])[-100:, :150], image[::-1])
 
 
-def test_what_is_enlarged_is_where_the_error_is():
-    sharp = np.full((80, 120, 3), 100, np.uint8)
-    restored = sharp.copy()
-    restored[60:64, 20:24] = 130
-    error = error_map(restored, sharp)
-    assert error[61, 21].tolist() == [120, 120, 120]
-    assert error.sum() == 16 * 3 * 120
-    (part,) = enlarged_part([restored], error)
-    assert part.shape == sharp.shape
-    assert (part == 130).sum() == 16 * 3 * 16  # all of it, four times as large
-
-
-def test_gains_are_drawn(tmp_path):
-    for name in ("a.png", "b.png"):
-        save_gains(tmp_path / name, [20, 25, 30], [1.0, 0.5, -0.2], ["gopro", "gopro", "unsplash"])
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert read_rgb(tmp_path / "a.png").shape == (400, 1000, 3)
+@pytest.mark.parametrize("width", [32, 128, 400])
+def test_a_caption_stands_whole_above_its_image(width):
+    image = np.full((20, width, 3), 77, np.uint8)
+    found = captioned(image, "result, step 1200: 24.46 dB")
+    np.testing.assert_array_equal(found[CAPTION:], image)
+    strip = found[:CAPTION]
+    assert strip.min() < 200
+    assert (strip[[0, -1]] == 255).all()
+    assert (strip[:, [0, -1]] == 255).all()  # nothing is cut off
+    assert (captioned(image, "sharp") != found).any()
 
 
 def scores():
@@ -185,10 +181,14 @@ def test_the_report_averages_over_images():
     assert found["datasets"]["unsplash"]["ssim_gain"] == pytest.approx(
         rows[2]["ssim"] - rows[2]["input_ssim"], abs=1e-5
     )
-    assert found["baselines"]["unsharp"]["psnr"] == found["input_psnr"]
+    for part in (found, *found["datasets"].values()):
+        assert part["baselines"]["unsharp"]["psnr"] == part["input_psnr"]
+    assert found["datasets"]["gopro"]["baselines"] != found["baselines"]
     scenes = by_scene(rows)
     assert list(scenes) == [("gopro", "scene"), ("unsplash", "scene")]
-    assert scenes["gopro", "scene"] == found["datasets"]["gopro"]
+    assert {**scenes["gopro", "scene"], "baselines": found["datasets"]["gopro"]["baselines"]} == found["datasets"][
+        "gopro"
+    ]
     low, high = found["psnr_gain_95"]
     assert min(row["psnr_gain"] for row in rows) <= low <= found["psnr_gain"] <= high
     assert found["psnr_gain"] == pytest.approx(found["psnr"] - found["input_psnr"], abs=1e-5)
@@ -215,13 +215,6 @@ def test_json_holds_no_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
-
-
-def test_panels_go_from_worst_to_best():
-    rows = sorted(scores(), key=lambda row: row["psnr_gain"])
-    assert spread(rows[::-1], 2) == [rows[0], rows[-1]]
-    assert spread(rows, 10) == rows
-    assert spread(rows, 0) == []
 
 
 def random_weights(path):

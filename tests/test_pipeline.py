@@ -33,7 +33,7 @@ def test_all_stages_run_once(finished: Repo, tmp_path):
 
 
 def test_outputs_are_there_and_scores_consistent(finished: Repo):
-    report = json.loads((finished.root / "metrics/evaluate.json").read_text())
+    report = json.loads((finished.root / "metrics/evaluate/report.json").read_text())
     assert report["images"] == sum(part["images"] for part in report["datasets"].values()) == 3
     for part in (report, *report["datasets"].values()):
         assert part["psnr_gain"] == pytest.approx(part["psnr"] - part["input_psnr"], abs=1e-5)

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def report() -> dict:
-    return json.loads(committed("metrics/evaluate.json"))
+    return json.loads(committed("metrics/evaluate/report.json"))
 
 
 def row(name: str, part: dict) -> str:

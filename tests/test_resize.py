@@ -13,10 +13,13 @@ from PIL import Image
 from skimage import data
 
 import stages.resize
+import stages.synthesize
+from deblurgan import leaks
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb, write_png
 from deblurgan.metrics import psnr
-from deblurgan.params import Resize
+from deblurgan.pairs import Place
+from deblurgan.params import Resize, read_yaml
 from deblurgan.resizing import resized
 
 
@@ -136,28 +139,6 @@ def test_both_halves_get_the_same_geometry(workspace, mode):
     assert [path.name for path in (OUT / "unpaired").iterdir()] == ["alone.png"]  # never cut
 
 
-def test_what_leaks_into_another_split_is_named_and_counted(workspace, capsys):
-    """clean does not know the splits; it names images of other scenes that look alike."""
-    shutil.rmtree(workspace / "data")
-    (workspace / "data/synthetic").mkdir(parents=True)
-    edit_params(workspace, {"split": {"val_scenes": ["A"]}})
-    rows = ["path,near_duplicate_of"]
-    for scene, like in (("train/A", "train/B"), ("train/B", "train/C"), ("train/C", ""), ("test/T", "train/A")):
-        name = f"pairs/g/{scene}/sharp/1.png"
-        for path in (name, name.replace("sharp", "blur")):
-            write_png(workspace / "data/clean" / path, np.zeros((20, 20, 3), np.uint8))
-        rows.append(f"{name},{like and f'pairs/g/{like}/sharp/1.png'}")
-    (workspace / "data/clean/labels.csv").write_text("\n".join(rows) + "\n")
-    stages.resize.main()
-    said = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
-    assert said == [
-        "resize: warning: pairs/g/train/A/sharp/1.png (val) looks like pairs/g/train/B/sharp/1.png (train)",
-        "resize: warning: pairs/g/test/T/sharp/1.png (test) looks like pairs/g/train/A/sharp/1.png (val)",
-    ]
-    counts = json.loads((workspace / "metrics/resize.json").read_text())
-    assert counts == {"images": {"test": 2, "train": 4, "val": 2}, "near_duplicates_across_splits": 2}
-
-
 def test_equal_images_are_resized_once(workspace):
     image = np.random.default_rng(0).integers(0, 256, (150, 90, 3), dtype=np.uint8)
     for i in range(5):
@@ -183,3 +164,122 @@ def test_what_becomes_too_thin_is_named_and_left_out(workspace, capsys):
     assert [path.name for path in (OUT / "test/gopro/C/blur").iterdir()] == ["1.png"]
     output = "".join(capsys.readouterr())
     assert "left out data/clean/pairs/gopro/test/C/blur/2.png: its shorter side becomes less than 16 pixels" in output
+
+
+def lay_pair(workspace: Path, place: str, image: np.ndarray) -> None:
+    """A sharp image, and one of its size that is dark."""
+    for kind, values in (("sharp", image), ("blur", image // 2)):
+        write_png(workspace / "data/clean/pairs/mine" / place / kind / "1.png", values)
+
+
+def textured(number: int) -> np.ndarray:
+    """An image that looks like no other one."""
+    small = np.random.default_rng(number).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((60, 80), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def bare(workspace):
+    """Without pairs."""
+    shutil.rmtree(workspace / "data/clean/pairs")
+    values = read_yaml("params.yaml")
+    values["split"]["val_scenes"], values["resize"]["mode"] = [], "none"
+    (workspace / "params.yaml").write_text(json.dumps(values))
+    return workspace
+
+
+def test_scenes_of_one_name_in_different_parts_are_different_ones(bare, capsys):
+    for i, part in enumerate(("train", "val", "test")):
+        lay_pair(bare, f"{part}/000", textured(i))
+    stages.resize.main()
+    assert {path.parent.parent.relative_to(OUT).as_posix() for path in OUT.rglob("mine/*/sharp/1.png")} == {
+        "train/mine/000",
+        "val/mine/000",
+        "test/mine/000",
+    }
+    assert not (OUT / "test" / leaks.TABLE).exists()
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_an_image_that_tests_and_trains_is_refused_whatever_its_scene_is_called(bare):
+    lay_pair(bare, "train/A", textured(0))
+    lay_pair(bare, "val/B", textured(1))
+    lay_pair(bare, "test/C", textured(0))
+    with pytest.raises(
+        UserError, match=r"1 sharp images of the test split also train .*C/sharp/1\.png is train/mine/A/s"
+    ):
+        stages.resize.main()
+    assert not OUT.exists()
+    for part in ("train/A", "test/C"):
+        lay_pair(bare, part, np.zeros((80, 60, 3), np.uint8))  # a black frame is nobody's
+    stages.resize.main()
+
+
+def test_an_image_that_looks_like_one_of_another_split_is_warned_of(bare, capsys):
+    lay_pair(bare, "train/A", data.astronaut()[100:300, 100:300])
+    lay_pair(bare, "val/B", textured(1))
+    lay_pair(bare, "test/C", data.astronaut()[102:302, 102:302])  # the next frame, as it were
+    lay_pair(bare, "test/D", textured(2))
+    stages.resize.main()
+    found = [leaks.Leak("test/mine/C/sharp/1.png", "train/mine/A/sharp/1.png")]
+    assert leaks.read_leaks(OUT / "test") == found
+    assert json.loads((bare / "metrics/resize.json").read_text())["near_duplicates_across_splits"] == 1
+    said = (
+        "warning: 1 sharp images of the test split look like images of another one, so its figures flatter: test/mine/C"
+    )
+    assert said in capsys.readouterr().out
+    assert [line[: len(said)] for line in leaks.in_words(found)] == [said]  # which evaluate says, too
+    edit_params(bare, {"clean": {"near_duplicate": None}})
+    stages.resize.main()
+    assert leaks.read_leaks(OUT / "test") == []
+
+
+def test_training_scenes_validate_where_a_source_has_no_others(bare, capsys):
+    for i in range(20):
+        lay_pair(bare, f"train/{i:03d}", textured(i))
+    lay_pair(bare, "test/000", textured(99))
+
+    def validating(**split) -> set[str]:
+        edit_params(bare, {"split": split})
+        stages.resize.main()
+        train, val = ({path.name for path in (OUT / part / "mine").glob("*")} for part in ("train", "val"))
+        assert not train & val
+        assert len(train | val) == 20
+        return val
+
+    some = validating(val_fraction=0.2)
+    assert 1 < len(some) < 8
+    assert f"split.val_fraction takes {min(some)}" in capsys.readouterr().out
+    assert validating(val_fraction=0.4) > some  # by a hash: the same ones again
+    assert len(validating(val_fraction=0.0001)) == 1
+    assert validating(val_fraction=0.0) == set()
+    assert validating(val_fraction=0.2, val_scenes=["007"]) == {"007"}
+    edit_params(bare, {"split": {"val_fraction": 0.2, "val_scenes": []}})
+    lay_pair(bare, "val/100", textured(100))
+    stages.resize.main()
+    assert [path.name for path in (OUT / "val/mine").iterdir()] == ["100"]
+
+
+def test_a_split_without_pairs_is_warned_of_before_hours_of_training(bare, capsys):
+    lay_pair(bare, "train/A", textured(0))
+    shutil.rmtree(bare / "data/synthetic")
+    (bare / "data/synthetic").mkdir()
+    stages.resize.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert [line.partition(" stops")[0] for line in lines] == [
+        "resize: warning: no pair in test, without which evaluate",
+        "resize: warning: no pair in val, without which train",
+    ]
+
+
+def test_filmed_scenes_validate_in_the_same_way(bare):
+    places = [Place("mine", part, name, "frames") for part, name in (("train", "a"), ("train", "b"), ("test", "c"))]
+    frames = [
+        bare / f"data/clean/pairs/mine/{place.part}/{place.scene}/frames/{i}.png" for place in places for i in range(3)
+    ]
+    for i, path in enumerate(frames):
+        write_png(path, textured(i))
+    edit_params(bare, {"split": {"val_fraction": 0.1}, "synthesize": {"frames_per_pair": 3}})
+    stages.synthesize.main()
+    made = Path("data/synthetic")
+    assert sorted(path.parent.name for path in made.glob("*/mine")) == ["test", "train", "val"]

@@ -10,7 +10,8 @@ from conftest import PARAMS, ROOT
 from ruamel.yaml import YAML
 from stage_deps import DVC_YAML, closure, written
 
-from deblurgan.datasets import CropSequence, Images
+from deblurgan.crops import CropSequence
+from deblurgan.datasets import Frame, Images
 from deblurgan.errors import UserError
 from deblurgan.params import Synthesize, load
 
@@ -56,7 +57,7 @@ def test_the_keys_of_a_section_are_those_that_are_read(monkeypatch):
 
     watched = Watched(**settings.synthesize.model_dump())
     sharp = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
-    crops = CropSequence([Images(np.stack([sharp, sharp]), drawn=True)], settings.train, 1, watched)
+    crops = CropSequence([Images(Frame(sharp))], settings.train, 1, watched)
     read.clear()  # validation reads all
     crops[0]
     assert sorted(read) == sorted(named)

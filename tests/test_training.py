@@ -1,9 +1,14 @@
 """The training step, the schedule, the crops and what is watched."""
 
+import io
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
+import time
+import zipfile
 from unittest import mock
 
 import keras
@@ -13,21 +18,28 @@ import tensorflow as tf
 from conftest import PARAMS as OWN
 from conftest import ROOT, SMALL, edit_params
 from PIL import Image
+from stage_deps import closure
 from tensorboardX.proto.event_pb2 import Event
 
+import stages.train
 from deblurgan import losses
+from deblurgan.archive import load_generator
 from deblurgan.blur.convolution import blur_image
 from deblurgan.blur.trajectory import random_blur
-from deblurgan.callbacks import Curves
-from deblurgan.checkpoints import scratch
-from deblurgan.datasets import CropSequence, Images, _enlarged, centre_crops, load_pairs, random_crop
+from deblurgan.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
+from deblurgan.checkpoints import Kept, last_checkpoint, save, scratch
+from deblurgan.crops import CropSequence, _enlarged, centre_crops, random_crop
+from deblurgan.datasets import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.errors import UserError
+from deblurgan.figures import CAPTION
 from deblurgan.files import locked
 from deblurgan.images import to_float, write_png
+from deblurgan.memory import free_memory
 from deblurgan.metrics import psnr
 from deblurgan.models import build_critic, build_generator
 from deblurgan.params import Critic, load
-from deblurgan.training import DeblurGAN, Trapezoid
+from deblurgan.training import DeblurGAN, Trapezoid, build
+from stages import engine
 
 GENERATOR = SMALL.model_copy(update={"identity_start": True})
 CRITIC = Critic(filters=4, layers=1, norm="instance", conditional=True)
@@ -199,9 +211,14 @@ def test_two_runs_give_the_same_weights():
         np.testing.assert_array_equal(a, b)
 
 
-def pairs(count=3, height=24, width=30, drawn=False):
+def images_of(both):
+    blur, sharp = both
+    return Images(Frame(sharp), Frame(blur))
+
+
+def pairs(count=3, height=24, width=30):
     rng = np.random.default_rng(5)
-    return [Images(rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8), drawn) for _ in range(count)]
+    return [images_of(rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)) for _ in range(count)]
 
 
 def sequence_of(kind=CropSequence, seed=1, first=0, part=0, parts=1, **changes):
@@ -260,7 +277,7 @@ def test_both_halves_are_cut_alike():
     rng = np.random.default_rng(1)
     turned = set()
     for _ in range(60):
-        blur, crop = random_crop(Images(np.stack([sharp + 50, sharp])), rng, ALL_WAYS)
+        blur, crop = random_crop(images_of([sharp + 50, sharp]), rng, ALL_WAYS, PARAMS.synthesize)
         np.testing.assert_array_equal(blur, crop + 50)
         turned |= {i for i, way in enumerate(symmetries(crop)) if (places == way).all(axis=(1, 2, 3)).any()}
     assert turned == set(range(8))
@@ -278,7 +295,8 @@ def symmetries(image):
 def test_upright_photos_stay_upright():
     """By default a crop is mirrored left to right at most: streets have an up."""
     sharp = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None], (20, 20, 3))
-    crops = [random_crop(Images(np.stack([sharp, sharp])), np.random.default_rng(n), ALL_FLIPS)[0] for n in range(20)]
+    pair = images_of([sharp, sharp])
+    crops = [random_crop(pair, np.random.default_rng(n), ALL_FLIPS, PARAMS.synthesize)[0] for n in range(20)]
     assert all((np.diff(crop[:, 0, 0].astype(int)) == 1).all() for crop in crops)
 
 
@@ -296,11 +314,9 @@ def test_a_fresh_blur_is_that_of_the_whole_photo(size):
         kernels.append(random_blur(rng, **options))
         return kernels[-1]
 
-    with mock.patch("deblurgan.datasets.random_blur", remembered):
+    with mock.patch("deblurgan.crops.random_blur", remembered):
         for n in range(10):
-            blur, crop = random_crop(
-                Images(np.stack([sharp * 0, sharp]), True), np.random.default_rng(n), settings, draw
-            )
+            blur, crop = random_crop(Images(Frame(sharp)), np.random.default_rng(n), settings, draw)
             top, left = np.argwhere((windows(sharp, 32) == crop).all(axis=(2, 3, 4)))[0]
             whole = blur_image(sharp, kernels[-1].kernel)[top : top + 32, left : left + 32]
             np.testing.assert_allclose(blur, np.rint(whole), atol=1)  # transforms of other sizes round otherwise
@@ -314,29 +330,28 @@ def windows(image, size):
 
 def test_a_share_of_the_crops_is_blurred_anew():
     """Photos whose blur was drawn, that is, and never filmed pairs, whose blur nobody can draw."""
-    filmed, drawn = np.full((2, 20, 20, 3), 10, np.uint8), np.full((2, 20, 20, 3), 200, np.uint8)
-    drawn[0] = 0  # what a new blur replaces
+    filmed, photo, blurred = (np.full((20, 20, 3), level, np.uint8) for level in (10, 200, 0))
     small = DEFAULT.model_copy(update={"batch_size": 50, "crop": 8, "steps": 10})
 
     def seen(pairs, share):
         crops = CropSequence(pairs, small.model_copy(update={"fresh_blur": share}), 1, PARAMS.synthesize)
         return np.array([[batch[0][:, 0, 4, 4, 0], batch[1][:, 0, 4, 4, 0]] for batch in crops])
 
-    both = [Images(filmed), Images(drawn, drawn=True), Images(drawn, drawn=True)]
-    blur, sharp = seen(both, 0.9).swapaxes(0, 1)
+    filmed, anew, kept = images_of([filmed] * 2), Images(Frame(photo)), images_of([blurred, photo])
+    blur, sharp = seen([filmed, anew, anew], 0.9).swapaxes(0, 1)
     assert 0.8 < (sharp == 200).mean() < 0.97
     assert (blur[sharp == 200] > 150).all()
-    blur, sharp = seen(both, 0.0).swapaxes(0, 1)
+    blur, sharp = seen([filmed, kept, kept], 0.0).swapaxes(0, 1)
     assert 0.5 < (sharp == 200).mean() < 0.8  # two of three pairs
     assert (blur[sharp == 200] == 0).all()
-    assert (seen(both[:1], 0.9) == 10).all()
-    assert (seen(both[1:], 0.5)[:, 0] > 150).all()
+    assert (seen([filmed], 0.9) == 10).all()
+    assert (seen([anew], 0.5)[:, 0] > 150).all()
 
 
 def test_every_pixel_can_be_cut_and_centre_crops_are_central():
     rows = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((1, 10, 3), np.uint8)
-    pair, rng = Images(np.stack([rows, rows])), np.random.default_rng(0)
-    assert {int(random_crop(pair, rng, ALL_FLIPS)[0, 0, 0, 0]) for _ in range(200)} == {0, 1, 2}
+    pair, rng = images_of([rows, rows]), np.random.default_rng(0)
+    assert {int(random_crop(pair, rng, ALL_FLIPS, PARAMS.synthesize)[0, 0, 0, 0]) for _ in range(200)} == {0, 1, 2}
     np.testing.assert_array_equal(centre_crops([pair], 8)[0][0, :, 0, 0], np.arange(1, 9))
     blur, sharp = centre_crops(pairs(3), 8, multiple=2)
     assert blur.shape == sharp.shape == (4, 8, 8, 3)
@@ -352,9 +367,9 @@ def test_pairs_that_cannot_train_are_named(tmp_path, capsys):
     with pytest.raises(UserError, match=r"no pair of at least 16x16 pixels in .*train"):
         load_pairs(tmp_path, "train", 16)
     write_pair(tmp_path, (20, 30), (20, 30))
-    assert [pair.both.shape for pair in load_pairs(tmp_path, "train", 16)] == [(2, 20, 30, 3)]
+    assert [pair.sharp.size for pair in load_pairs(tmp_path, "train", 16)] == [(20, 30)]
     write_pair(tmp_path, (40, 50), (40, 50), "train/unsplash/s/{}/2.png")
-    assert [(pair.both.shape, pair.drawn) for pair in load_pairs(tmp_path, "train", 32)] == [((2, 40, 50, 3), True)]
+    assert [pair.sharp.size for pair in load_pairs(tmp_path, "train", 32)] == [(40, 50)]
     assert "train: 1 pairs are smaller than train.crop = 32 and left out" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"no pair of at least 64x64"):
         load_pairs(tmp_path, "train", 64)
@@ -363,10 +378,143 @@ def test_pairs_that_cannot_train_are_named(tmp_path, capsys):
         load_pairs(tmp_path, "train", 16)
 
 
+def some_photo(size=(40, 50), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def write_some_of_both(root):
+    """Two filmed pairs, and five photos with two pairs each."""
+    for i in range(2):
+        for half in ("blur", "sharp"):
+            write_png(root / f"train/gopro/s/{half}/{i}.png", some_photo(seed=i))
+    for photo in range(5):
+        for i in range(2):
+            write_png(root / f"train/unsplash/{photo}/blur/{i:04d}.png", some_photo(seed=10 * photo + i))
+            write_png(root / f"train/unsplash/{photo}/sharp/{i:04d}.png", some_photo(seed=photo))
+
+
+def test_the_blurred_halves_of_photos_that_are_blurred_anew_are_not_read(tmp_path):
+    write_some_of_both(tmp_path)
+    for path in (tmp_path / "train/unsplash").glob("*/blur/*"):
+        path.write_bytes(b"nobody looks here")
+    pairs = load_pairs(tmp_path, "train", 16, fresh=True)
+    assert len(pairs) == 12
+    names = [frame.path.relative_to(tmp_path / "train").as_posix() for frame in frames_of(pairs)]
+    assert names == [
+        *(f"gopro/s/{half}/{i}.png" for i in range(2) for half in ("blur", "sharp")),
+        *(f"unsplash/{photo}/sharp/0000.png" for photo in range(5)),  # one for both of its pairs
+    ]
+    with pytest.raises(UserError, match=r"0000\.png cannot be decoded \(cannot identify image file"):
+        load_pairs(tmp_path, "train", 16)
+
+
+def test_tiles_of_a_photo_are_photos_of_their_own(tmp_path):
+    for i in range(2):
+        for tile in ("y00000x00000", "y00000x00032"):
+            for half in ("blur", "sharp"):
+                write_png(tmp_path / f"train/unsplash/a/{half}/{i:04d}_{tile}.png", some_photo(seed=len(tile)))
+    assert len(frames_of(load_pairs(tmp_path, "train", 16, fresh=True))) == 2
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_crops_are_the_same_from_memory_and_from_files(tmp_path, share, capsys):
+    """Some frames in memory, all, or none; in whatever order the threads are done."""
+    write_some_of_both(tmp_path)
+    settings = DEFAULT.model_copy(update={"fresh_blur": share, "crop": 16, "steps": 12, "critic_steps": 2})
+    batches, kept = [], []
+    needed = 2 * 40 * 50 * 3 * len(frames_of(load_pairs(tmp_path, "train", 16, fresh=share > 0)))
+    for free in (needed, needed // 2, 0):
+        pairs = load_pairs(tmp_path, "train", 16, fresh=share > 0)
+        threads = keep_in_memory(pairs, 0, 16, free)
+        crops = CropSequence(pairs, settings, 1, PARAMS.synthesize, threads=threads)
+        batches.append([crops[i] for i in (*range(12), 3, 0, 7)])
+        kept.append(np.mean([frame.kept is not None for frame in frames_of(pairs)]))
+    assert kept[0] == 1 > kept[1] > kept[2] == 0
+    for other in batches[1:]:
+        for one, two in zip(batches[0], other, strict=True):
+            for a, b in zip(one, two, strict=True):
+                np.testing.assert_array_equal(a, b)
+    said = capsys.readouterr().out.splitlines()
+    assert "stay in memory" not in said[0]
+    assert " of them stay in memory, the others are decoded for each crop by " in said[1]
+    assert "0.0 GB of free memory would hold all, or smaller frames (resize.mode, resize.width and" in said[1]
+
+
+def test_frames_that_are_decoded_on_the_way_train_as_others_do(tmp_path):
+    """Over several epochs: Keras's own workers would begin with the first batch again in each."""
+    write_some_of_both(tmp_path)
+    weights = []
+    for free in (10**9, 0):
+        pairs = load_pairs(tmp_path, "train", 16)
+        settings = DEFAULT.model_copy(update={"crop": 16, "steps": 6, "batch_size": 2})
+        crops = CropSequence(pairs, settings, 1, PARAMS.synthesize, threads=keep_in_memory(pairs, 0, 16, free))
+        gan = model(lambda_adversarial=0.0, steps=6)
+        gan.fit(crops, epochs=3, steps_per_epoch=2, shuffle=False, verbose=0)
+        weights.append(gan.generator.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_damaged_frame_is_named_whenever_it_is_met(tmp_path):
+    write_some_of_both(tmp_path)
+    path = tmp_path / "train/gopro/s/blur/0.png"
+    path.write_bytes(path.read_bytes()[:3000])
+    pairs = load_pairs(tmp_path, "train", 16)
+    message = r"gopro/s/blur/0\.png cannot be decoded \(image file is truncated.*dvc repro resize"
+    with pytest.raises(UserError, match=message):
+        keep_in_memory(pairs, 0, 16, 10**9)
+    crops = CropSequence(pairs[:1], DEFAULT.model_copy(update={"crop": 16}), 1, PARAMS.synthesize, threads=2)
+    gan = model(steps=6)
+    with pytest.raises(Exception):  # noqa: B017  TensorFlow's own
+        gan.fit(crops, steps_per_epoch=2, shuffle=False, verbose=0)
+    with pytest.raises(UserError, match=message):
+        raise crops.error
+
+
+def test_too_little_memory_for_the_validation_is_one_line(tmp_path):
+    write_some_of_both(tmp_path)
+    with pytest.raises(UserError, match=r"1000 validation crops of 256x256 pixels take 0\.8 GB of memory, and 0\.5 GB"):
+        keep_in_memory(load_pairs(tmp_path, "train", 16), 1000, 256, 500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "group", "files"),
+    [
+        ("0::/job/step", "job", {"memory.max": "5000", "memory.current": "3000", "memory.stat": "inactive_file 200"}),
+        (
+            "4:cpu,memory:/job",
+            "memory/job",
+            {
+                "memory.limit_in_bytes": "5000",
+                "memory.usage_in_bytes": "3000",
+                "memory.stat": "total_inactive_file 200",
+            },
+        ),
+    ],
+)
+def test_a_control_groups_limit_bounds_the_free_memory(tmp_path, line, group, files):
+    own, unlimited = tmp_path / "own", free_memory(tmp_path / "nowhere", tmp_path / "nothing")
+    own.write_text(f"7:pids:/\n{line}\n")
+    assert unlimited > 1_000_000
+    assert free_memory(tmp_path, own) > 1_000_000
+    (tmp_path / group).mkdir(parents=True)
+    for name, value in files.items():
+        (tmp_path / group / name).write_text(value + "\n")
+    assert free_memory(tmp_path, own) == 2200
+    (tmp_path / group / next(iter(files))).write_text("max\n" if "memory.max" in files else f"{2**63}\n")
+    assert free_memory(tmp_path, own) > 1_000_000
+
+
 class Log:
-    """DVCLive's part in the curves."""
+    """DVCLive's part in the curves and pictures."""
 
     step = 0
+
+    def __init__(self):
+        self.pictures = {}
+
+    def log_image(self, name, picture):
+        self.pictures[name] = picture
 
     def log_metric(self, *_, **__):
         pass
@@ -389,11 +537,55 @@ def test_tensorboard_finds_the_curves_from_the_first_step_on(tmp_path):
     assert found == [("train/loss", 100, 3), ("train/loss", 200, 2), ("val/psnr", 200, 30)]
 
 
-def test_a_diverged_training_stops_with_one_line():
-    curves = Curves(Log(), 100, [])
-    curves.on_epoch_end(0, {"loss": 1.0})
-    with pytest.raises(UserError, match=r"training diverged: loss = nan by step 200; lower train\.learning_rate"):
-        curves.on_epoch_end(1, {"loss": float("nan")})
+def test_a_loss_that_is_not_finite_stops_the_training_at_its_step():
+    watch = Divergence(100, 25.0, [])
+    watch.on_epoch_begin(1)
+    watch.on_train_batch_end(6, {"loss": 1.0})
+    with pytest.raises(Diverged, match=r"training diverged: loss = nan by step 108; lower train\.learning_rate"):
+        watch.on_train_batch_end(7, {"loss": float("nan")})
+    with pytest.raises(Diverged, match="val_psnr = inf by step 200"):
+        watch.on_epoch_end(1, {"loss": 1.0, "val_psnr": float("inf")})
+
+
+def stops_at(input_psnr: float, *validated: float, before: tuple[float, ...] = ()) -> int | None:
+    """At which validation a training stops; None: it does not."""
+    watch = Divergence(10, input_psnr, [{"val_psnr": value} for value in before])
+    for epoch, value in enumerate(validated):
+        try:
+            watch.on_epoch_end(epoch, {"val_psnr": value})
+        except Diverged as error:
+            assert f"validation is at {value:.1f} dB after step {10 * (epoch + 1)}, its blurred" in str(error)
+            return epoch
+    return None
+
+
+def test_a_training_that_falls_far_below_its_input_stops():
+    assert stops_at(24.0, 24.1, 23.0, 13.9) == 2
+    assert stops_at(24.0, 7.0, before=(24.1,)) == 0  # what an earlier run has seen counts
+    assert stops_at(24.0, 24.1, 15.0, 24.0) is None
+    assert stops_at(60.0, 31.0, 28.0, 21.0) is None  # hardly blurred: nobody asks a network for 50 dB
+    assert stops_at(60.0, 31.0, 28.0, 19.0) == 2
+
+
+def test_a_training_from_random_weights_has_time_to_come_up():
+    assert stops_at(24.0, 7.0, 8.1, 9.2, 10.3, 11.4, 12.5, 13.6, 20.0) is None
+    assert stops_at(24.0, 7.0, 7.1, 7.0, 7.1, 7.2, 7.1, 7.1) == 5
+
+
+def test_a_step_that_breaks_the_generator_stops_a_real_training_at_once(monkeypatch):
+    gan = model(lambda_adversarial=0.0, steps=6, learning_rate=0.001)
+    step = gan.train_step
+
+    def breaking(batch):
+        logs = step(batch)
+        return {
+            name: value / tf.cast(gan.generator_optimizer.iterations < 3, "float32") for name, value in logs.items()
+        }
+
+    gan.train_step = breaking
+    watch = Divergence(6, 20.0, [])
+    with pytest.raises(Diverged, match="by step 3;"):
+        gan.fit(sequence_of(), epochs=1, steps_per_epoch=6, shuffle=False, verbose=0, callbacks=[watch])
 
 
 def test_a_photo_is_enlarged_in_parts_as_it_is_whole():
@@ -416,6 +608,204 @@ def test_a_new_training_removes_what_finished_ones_left_but_for_those_at_work(tm
         assert [folder.is_dir() for folder in folders] == [False, True, True]
     with pytest.raises(UserError, match="another process is at this training"), scratch("mine"), scratch("mine"):
         pass
+
+
+def test_what_is_left_of_killed_trainings_goes_after_four_weeks(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path))
+    for name, weeks in (("recent", 3), ("old", 5), ("mine", 5), ("at_work", 5)):
+        folder = tmp_path / "train" / name
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.npz").touch()
+        changed = time.time() - weeks * 7 * 86400
+        os.utime(folder, (changed, changed))
+    with locked(tmp_path / "train/at_work.lock"), scratch("mine") as mine:
+        assert sorted(path.name for path in mine.parent.iterdir() if path.is_dir()) == ["at_work", "mine", "recent"]
+        assert (mine / "checkpoint.npz").exists()
+
+
+def two_checkpoints(folder) -> DeblurGAN:
+    """Of one epoch, whose first weight is 1, and of two, whose first weight is 2."""
+    gan, kept = model(), Kept(restored={0: np.zeros((1, 4, 4, 3), np.uint8)})
+    for epoch in (1, 2):
+        gan.state[0].assign(np.full(gan.state[0].shape, epoch))
+        kept.history.append({"loss": float(epoch)})
+        save(folder, gan.state, kept)
+    return gan
+
+
+def without_a_member(data: bytes) -> bytes:
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(kept, "w") as new:
+        for name in old.namelist()[:-2]:
+            new.writestr(name, old.read(name))
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
+        lambda data: data[:40] + bytes(60) + data[100:],
+        without_a_member,
+    ],
+    ids=["truncated", "empty", "a flipped bit", "a torn header", "a missing member"],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, damage, capsys):
+    gan = two_checkpoints(tmp_path)
+    kept = last_checkpoint(tmp_path, gan.state)
+    assert [(entry["loss"], kept.values[0].max()) for entry in kept.history[-1:]] == [(2, 2)]
+    assert kept.restored[0].shape == (1, 4, 4, 3)
+    assert capsys.readouterr().out == ""
+
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    kept = last_checkpoint(tmp_path, gan.state)
+    assert (len(kept.history), kept.values[0].max()) == (1, 1)
+    assert re.fullmatch(rf"{path} is damaged \(.+\) and left out: training goes on from .+\n", capsys.readouterr().out)
+    save(tmp_path, gan.state, kept)  # which does not push the good one out
+    assert len(last_checkpoint(tmp_path, gan.state).history) == 1
+
+    for name in ("checkpoint.npz", "before.npz"):
+        (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    assert last_checkpoint(tmp_path, gan.state) == Kept()
+    assert f"{tmp_path / 'before.npz'} is damaged" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_network_is_left_out(tmp_path, capsys):
+    two_checkpoints(tmp_path)
+    other = model(critic=CRITIC.model_copy(update={"filters": 8}))
+    assert last_checkpoint(tmp_path, other.state) == Kept()
+    assert "is damaged (it is of another network or optimizer)" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_cannot_be_written_names_its_place_and_leaves_the_last(tmp_path):
+    gan = two_checkpoints(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # a write fails, as on a full disk
+    try:
+        with pytest.raises(UserError) as error:
+            save(tmp_path, gan.state, Kept())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"the checkpoint {tmp_path / 'checkpoint.npz'} cannot be written (File too large)" in str(error.value)
+    assert "DEBLURGAN_CACHE" in str(error.value)
+    assert len(last_checkpoint(tmp_path, gan.state).history) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before.npz", "checkpoint.npz"]
+
+
+def test_sample_pictures_of_a_training_in_parts_are_those_of_one_in_one_go():
+    blur, sharp = (np.stack([some_photo((128, 128), seed) for seed in (k, k + 1)]) for k in (0, 2))
+
+    def drawn(restored, steps, done):
+        live = Log()
+        samples = Samples(live, restored, blur, sharp, {0, 2, 4}, done)
+        samples.set_model(mock.Mock(restored=lambda images: images // (1 + samples.step)))
+        samples.on_train_begin()
+        for batch in range(steps):
+            samples.on_train_batch_end(batch)
+        return live.pictures
+
+    whole, restored = drawn({}, 4, 0), {}
+    assert list(whole) == ["step_000000.png", "step_000002.png", "step_000004.png"]
+    assert list(drawn(restored, 3, 0)) == list(whole)[:2]
+    parts = drawn(restored, 1, 3)
+    for name, picture in whole.items():
+        np.testing.assert_array_equal(parts[name], picture)
+
+
+def test_sample_pictures_say_what_they_show():
+    """Each image keeps its pixels, and what is written above depends on step and PSNR."""
+    blur, sharp = (some_photo((128, 128), seed)[None] for seed in (0, 1))
+    one, other, later = (
+        sample_picture(*given) for given in ((5, blur, blur, sharp), (5, blur, sharp, sharp), (6, blur, blur, sharp))
+    )
+    assert one.shape == (CAPTION + CAPTION + 128, 3 * 128 + 2 * 4, 3)
+    np.testing.assert_array_equal(one[-128:, :128], blur[0])
+    np.testing.assert_array_equal(other[-128:, 132:260], sharp[0])
+    assert (one[:CAPTION] != later[:CAPTION]).any()
+    assert (one[CAPTION:-128, 132:260] != other[CAPTION:-128, 132:260]).any()
+    np.testing.assert_array_equal(one[CAPTION:-128, :128], other[CAPTION:-128, :128])
+
+
+def named(tmp_path, monkeypatch, machine="this one", **changes) -> str:
+    monkeypatch.setattr(engine, "facts", lambda: [machine])
+    pairs, val = load_pairs(tmp_path, "train", 16, fresh=True), load_pairs(tmp_path, "train", 16)[:1]
+    p = PARAMS.model_copy(update={"train": DEFAULT.model_copy(update=changes)})
+    return stages.train.name_of(p, pairs, val, None)
+
+
+def test_a_training_is_named_by_its_data_parameters_and_code(tmp_path, monkeypatch):
+    write_some_of_both(tmp_path)
+    name = named(tmp_path, monkeypatch)
+    assert name == named(tmp_path, monkeypatch)
+    write_png(tmp_path / "train/unsplash/1/blur/0000.png", some_photo())  # no step reads it
+    assert name == named(tmp_path, monkeypatch, vgg_weights="/elsewhere/unused.h5")
+    names = {name, named(tmp_path, monkeypatch, steps=100), named(tmp_path, monkeypatch, "another")}
+    write_png(tmp_path / "train/unsplash/1/sharp/0000.png", some_photo(seed=77))
+    names.add(named(tmp_path, monkeypatch))
+    monkeypatch.setattr(losses, "__file__", str(tmp_path / "losses.py"))
+    for code in ("weight = 1\n", "weight = 2\n"):
+        (tmp_path / "losses.py").write_text(code)
+        names.add(named(tmp_path, monkeypatch))
+    assert len(names) == 6
+    (tmp_path / "losses.py").write_text('"""Words."""\nweight = 2  # more words\n')
+    assert named(tmp_path, monkeypatch) in names
+
+
+def test_a_training_goes_on_on_another_machine_unless_the_same_bytes_are_asked_for(tmp_path, monkeypatch):
+    write_some_of_both(tmp_path)
+    for deterministic in (True, False):
+        one, other = (named(tmp_path, monkeypatch, m, deterministic=deterministic) for m in ("one", "other"))
+        assert (one == other) != deterministic
+
+
+def test_processors_differ_by_what_they_compute_with():
+    """Not by flags that come and go with the kernel."""
+    one = "model name\t: A\nflags\t: fpu sse2 avx2 fma\n"
+    assert engine.processors(one) == engine.processors(one.replace("fpu", "fpu flush_l1d md_clear"))
+    assert engine.processors(one) != engine.processors(one.replace("avx2", ""))
+    assert engine.processors(one) != engine.processors(one.replace("A", "B"))
+
+
+NOT_COMPUTING = {
+    "archive", "callbacks", "checkpoints", "datasets", "errors", "figures", "files", "memory", "pairs", "params",
+}  # fmt: skip
+
+
+def test_all_code_of_a_training_either_makes_another_one_or_does_not():
+    """A new module belongs into `COMPUTING` if it changes what a step computes."""
+    used = {path.removeprefix("deblurgan/").removesuffix(".py").replace("/", ".") for path in closure("stages.train")}
+    library = {name for name in used if not name.startswith("stages")}
+    assert library == NOT_COMPUTING | set(stages.train.COMPUTING)
+
+
+def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monkeypatch):
+    for split in ("train", "val"):
+        for half in ("blur", "sharp"):
+            write_png(workspace / f"data/resized/{split}/gopro/s/{half}/1.png", some_photo(seed=len(half)) // 4 + 96)
+    changes = {"steps": 8, "validate_every": 2, "sample_at": [0], "lambda_adversarial": 0, "deterministic": False}
+    edit_params(workspace, {"train": changes})
+
+    def broken_after_four_steps(*recipe):
+        gan = build(*recipe)
+        measured = gan.validation_logs
+
+        def falling(restored, sharp):
+            logs = measured(restored, sharp)
+            return {**logs, "psnr": logs["psnr"] - 20 * tf.cast(gan.generator_optimizer.iterations > 4, "float32")}
+
+        gan.validation_logs = falling
+        return gan
+
+    monkeypatch.setattr(stages.train, "build", broken_after_four_steps)
+    for _ in range(2):  # a second run goes on from step 4, and says the same
+        with pytest.raises(UserError, match=r"training diverged: validation is at .* dB after step 6, its") as error:
+            stages.train.main()
+        path = re.search(r"train\.init_from=(\S+) begins with the generator after step 4 \(", str(error.value))[1]
+        assert load_generator(path).output_shape == (None, None, None, 3)
+    assert not (workspace / "models/generator.keras").exists()
 
 
 TWO_DEVICES = (

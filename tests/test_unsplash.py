@@ -12,35 +12,21 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REAL_DATA, ROOT, edit_params, listens_to_interrupts
-from servers import KEY, Unsplash, jpeg, running
+from conftest import REAL_DATA, ROOT, contents, edit_params, listens_to_interrupts
+from servers import KEY, Clock, Unsplash, jpeg, running
 
+import stages.clean
 import stages.fetch_unsplash
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
 from deblurgan.sources import allowance, web
 from deblurgan.sources.allowance import Allowance
+from deblurgan.sources.photos import LeftOut, Wanted
+from deblurgan.sources.unsplash import Photo
+from deblurgan.sources.web import Gone
 
 OUT = Path("data/source/unsplash")
 RECORDED = REAL_DATA / "unsplash_api/extracted"
-
-
-class Clock:
-    """Time that passes when somebody sleeps."""
-
-    def __init__(self):
-        self.now = 1_700_000_000.0
-        self.slept: list[float] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def __getattr__(self, name):
-        return getattr(time, name)
 
 
 @pytest.fixture
@@ -104,7 +90,7 @@ def test_the_api_is_used_by_its_rules(workspace, api, capsys):
 
 def test_the_key_is_written_nowhere(workspace, api, capsys, monkeypatch):
     stages.fetch_unsplash.main()
-    api.gone.add("a0")
+    api.gone["a0"] = 404
     api.left = 0
     monkeypatch.setattr(allowance, "REFUSALS", 0)
     edit_params(workspace, {"fetch_unsplash": {"photos_per_query": 3}})
@@ -231,15 +217,156 @@ def test_half_an_image_is_fetched_again(workspace, api):
 
 
 def test_a_photo_that_vanished_is_reported_and_skipped(workspace, api, capsys):
-    api.gone, api.gone_images = {"a0"}, {"z1"}
+    api.gone, api.gone_images = {"a0": 404}, {"z1": 410}
     stages.fetch_unsplash.main()
     assert {row["id"] for row in rows()} == {"a1", "z0", "q0", "q1"}
     output = "".join(capsys.readouterr())
-    assert "left out a0: Unsplash does not have it any more (http://127.0.0.1" in output
-    assert "left out z1: its image is gone or broken" in output
+    assert f"left out a0: {api.address}/photos/a0/download is gone (404) ({api.address}/p/a0" in output
+    assert f"left out z1: {api.address}/image/z1 is gone (410)" in output
     before = api.asked("/a0/download")
     stages.fetch_unsplash.main()
     assert api.asked("/a0/download") == before
+
+
+def left_out() -> dict[str, str]:
+    with open(OUT / "left_out.csv", encoding="utf-8") as stream:
+        return {row["id"]: row["reason"].rpartition(" is ")[2] for row in csv.DictReader(stream)}
+
+
+def test_photos_that_are_refused_are_recorded_and_skipped(workspace, api, clock, capsys):
+    """An image for good after five tries, since hosts say 403 also to whom they find too fast."""
+    api.gone, api.gone_images = {"a1": 403}, {"z0": 403, "q1": 451}
+    stages.fetch_unsplash.main()
+    assert {row["id"] for row in rows()} == {"a0", "z1", "q0"}
+    assert left_out() == {"a1": "refused (403)", "z0": "refused (403)", "q1": "refused (451)"}
+    assert "left out z0: " in "".join(capsys.readouterr())
+    assert (api.asked("/a1/download"), api.asked("/image/z0"), api.asked("/image/q1")) == (1, 5, 1)
+    api.gone, api.gone_images = {}, {}
+    stages.fetch_unsplash.main()  # a refusal is not for ever
+    assert len(rows()) == 6
+    assert not (OUT / "left_out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "slept"),
+    [(403, 1), (429, 1), ((429, {"Retry_After": "40"}), 40), ((503, {"Retry_After": "500"}), 500)],
+)
+def test_a_refusal_for_a_moment_ends_no_fetch(workspace, api, clock, fault, slept):
+    api.faulty, api.faults = "/image", [fault]
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+    assert max(clock.slept) == pytest.approx(slept, abs=1)
+
+
+def test_a_host_that_is_busy_for_minutes_ends_no_fetch(workspace, api, clock, capsys):
+    api.faulty, api.faults = "/image", [(429, {"Retry_After": "60"})] * 30
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+    assert "/image/" in (output := "".join(capsys.readouterr()))
+    assert "answered 429 Too Many Requests: going on at" in output
+
+
+@pytest.mark.parametrize("wait", ["7200", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_host_that_sends_away_for_hours_is_one_line(workspace, api, wait):
+    api.faulty, api.faults = "/image", [(503, {"Retry_After": wait})] * 99
+    with pytest.raises(UserError, match=r"answered 503 .*, and asks to wait: run again in \d+ minutes"):
+        stages.fetch_unsplash.main()
+
+
+@pytest.mark.parametrize("fault", ["a page", "half an image", (204, {})])
+def test_an_outage_is_no_small_data_set(workspace, api, clock, fault):
+    """Hosts that fail send pages with 200, too."""
+    api.faulty, api.faults = "/image", [fault] * 999
+    with pytest.raises(UserError, match=r"/image/\w+ sent no whole JPEG .*, 5 times: check the network"):
+        stages.fetch_unsplash.main()
+    assert not OUT.exists()
+    assert {1, 2, 4, 8} <= set(clock.slept)
+
+
+@pytest.mark.parametrize("gone", ["gone", "gone_images"])
+@pytest.mark.parametrize("status", [404, 403])
+def test_a_few_photos_may_be_missing_but_not_many(workspace, api, gone, status):
+    edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["a"], "blurred_queries": [], "photos_per_query": 20}})
+    setattr(api, gone, {f"a{i}": status for i in (0, 7, 9, 19)})
+    with pytest.raises(UserError, match=r"4 of 20 photos cannot be had, the last one because http.*: so many are a"):
+        stages.fetch_unsplash.main()
+    assert not OUT.exists()
+    setattr(api, gone, {f"a{i}": status for i in (0, 9, 19)})
+    stages.fetch_unsplash.main()  # what was gone in the outage is asked for again
+    assert len(rows()) == 17
+    assert set(left_out()) == {"a0", "a9", "a19"}
+
+
+def test_one_photo_of_one_is_not_few(workspace, api):
+    edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["a"], "blurred_queries": [], "photos_per_query": 1}})
+    api.gone_images = {"a0": 404}
+    with pytest.raises(UserError, match="1 of 1 photos cannot be had"):
+        stages.fetch_unsplash.main()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "every"), [(40, 13), (2000, 25), (20000, 21)], ids=["three", "less than 5 %", "just less than 5 %"]
+)
+def test_photos_that_are_few_are_left_out(wanted, every):
+    left_out = LeftOut(wanted)
+    photo = Photo("x", "", "", "http://x", "http://x", "")
+    for tried in range(every, wanted + 1, every):
+        left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)
+    assert len(left_out.rows) == wanted // every
+
+
+@pytest.mark.parametrize(("wanted", "few"), [(10, 3), (1000, 10), (20000, 10)])
+def test_an_outage_is_noticed_soon(wanted, few):
+    left_out = LeftOut(wanted)
+    photo = Photo("x", "", "", "http://x", "http://x", "")
+    with pytest.raises(UserError, match=f"{few + 1} of {few + 1} photos cannot be had"):
+        for tried in range(1, 30):
+            left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)
+
+
+def test_a_search_that_finds_nothing_is_no_small_data_set(workspace, api):
+    api.recorded = []
+    with pytest.raises(UserError, match=r"nothing found for any of fetch_unsplash\.sharp_queries and blurred_queries"):
+        stages.fetch_unsplash.main()
+    api.recorded = None
+    stages.fetch_unsplash.main()  # it was not kept
+    assert len(rows()) == 6
+
+
+@pytest.mark.parametrize("where", ["/search", "/photos"])
+@pytest.mark.parametrize(
+    ("headers", "slept"),
+    [({"Retry_After": "30"}, 30), ({"Retry_After": "30", "X_Ratelimit_Remaining": "0"}, 30), ({}, 1)],
+    ids=["with a word", "used up, with a word", "without a word"],
+)
+def test_the_api_is_waited_for_as_long_as_it_says(workspace, api, clock, capsys, where, headers, slept):
+    """What is used up is another question than when to come back."""
+    rates = {"X_Ratelimit_Limit": "5000", "X_Ratelimit_Remaining": "4000"}
+    api.faulty, api.faults = where, [(429, {**rates, **headers})]
+    start = clock.now
+    stages.fetch_unsplash.main()
+    assert len(rows()) == 6
+    assert slept <= clock.now - start < slept + 2
+    assert "used up" not in (output := "".join(capsys.readouterr()))
+    assert ("Unsplash asks to wait: going on at" in output) == (slept > 10)
+
+
+def test_the_api_that_asks_to_wait_for_a_day_is_one_line(workspace, api):
+    api.faults = [(429, {"Retry_After": "86400"})]
+    with pytest.raises(UserError, match="Unsplash asks to wait for 24 hours: run it again then"):
+        stages.fetch_unsplash.main()
+
+
+def test_an_image_that_drips_holds_nothing_up(workspace, api, clock):
+    """A byte every three seconds would take hours, and no read ever times out."""
+    api.tick = lambda: clock.turn(3)
+    api.faulty, api.faults = "/image", ["drip"] * 2
+    stages.fetch_unsplash.main()
+    assert fetched()["sharp/a0.jpg"] == jpeg("a0")
+    api.faults = ["drip"] * 99
+    shutil.rmtree(workspace / "cache/photos")
+    with pytest.raises(UserError, match=r"no answer from .*/image/\w+ \(.*Timeout\), 5 times"):
+        stages.fetch_unsplash.main()
 
 
 @pytest.mark.parametrize(
@@ -253,10 +380,23 @@ def test_a_photo_that_vanished_is_reported_and_skipped(workspace, api, capsys):
         (lambda server, patch: setattr(server, "faults", [500] * 99), "search/photos answered 500 .*, 5 times"),
         (lambda server, patch: setattr(server, "faults", [400]), "search/photos answered 400 Bad Request"),
         (lambda server, patch: setattr(server, "faults", [404]), "search/photos is gone .404.: is this an API"),
+        (lambda server, patch: setattr(server, "faults", [403]), "search/photos is refused .403.: is this an API"),
         (lambda server, patch: setattr(server, "search", lambda query: [{}]), "answered what no search answers"),
         (lambda server, patch: setattr(server, "search", lambda query: [stranger(server)]), "outside .*: refused"),
     ],
-    ids=["no key", "wrong key", "odd key", "limit", "no server", "down", "bad", "elsewhere", "nonsense", "thief"],
+    ids=[
+        "no key",
+        "wrong key",
+        "odd key",
+        "limit",
+        "no server",
+        "down",
+        "bad",
+        "elsewhere",
+        "not open",
+        "nonsense",
+        "thief",
+    ],
 )
 def test_what_stands_in_the_way_is_one_line(workspace, api, monkeypatch, break_it, said):
     break_it(api, monkeypatch)
@@ -311,21 +451,34 @@ LITE = [
 ]
 
 
-def lay_lite(folder: Path, server: Unsplash) -> None:
+def lay_lite(folder: Path, server: Unsplash, parts: dict[str, list] | None = None, separator: str = "\t") -> None:
     names = ("photo_id", "photo_url", "photo_image_url", "photo_description", "ai_description",
              "photographer_first_name", "photographer_last_name", "photographer_username", "blur_hash")  # fmt: skip
     folder.mkdir()
-    with open(folder / "photos.tsv000", "w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, delimiter="\t")
-        table.writerow(names)
-        for name, described, seen, first, last in LITE:
-            link, image = f"https://unsplash.com/photos/{name}", f"{server.address}/image/{name}"
-            table.writerow([name, link, image, described, seen, first, last, f"user_{name}", "L123"])
+    for part, photos in (parts or {"photos.tsv000": LITE}).items():
+        with open(folder / part, "w", newline="", encoding="utf-8") as stream:
+            table = csv.writer(stream, delimiter=separator)
+            table.writerow(names)
+            for name, described, seen, first, last in photos:
+                link, image = f"https://unsplash.com/photos/{name}", f"{server.address}/image/{name}"
+                table.writerow([name, link, image, described, seen, first, last, f"user_{name}", "L123"])
 
 
-def test_lite_photos_need_no_key(workspace, api, monkeypatch):
+@pytest.mark.parametrize(
+    ("parts", "separator"),
+    [
+        ({"photos.tsv000": LITE}, "\t"),
+        ({"photos.csv000": LITE}, "\t"),
+        ({"photos.csv": LITE}, ","),
+        ({"photos.csv000": LITE[:2], "photos.csv001": LITE[1:]}, "\t"),
+        ({"photos.csv000": LITE, "photos.tsv000": LITE}, "\t"),
+    ],
+    ids=["until 2023", "as shipped today", "by commas", "in parts", "old and new"],
+)
+def test_lite_photos_need_no_key(workspace, api, monkeypatch, parts, separator):
     monkeypatch.delenv("UNSPLASH_ACCESS_KEY")
-    lay_lite(workspace / "lite", api)
+    lay_lite(workspace / "lite", api, parts, separator)
+    (workspace / "lite/keywords.csv000").write_text("photo_id\n")
     changes = {"source": "lite", "lite": "lite", "sharp_queries": ["city street"], "blurred_queries": ["ROCKS"]}
     edit_params(workspace, {"fetch_unsplash": changes})
     stages.fetch_unsplash.main()
@@ -341,13 +494,10 @@ def test_lite_photos_need_no_key(workspace, api, monkeypatch):
 @pytest.mark.parametrize(
     ("lay", "said"),
     [
-        (lambda folder: None, r"photos\.tsv000 is not there|lite is not there"),
-        (lambda folder: folder.mkdir(), r"lite/photos\.tsv000 is not there; get the Lite data set from https://unspl"),
-        (
-            lambda folder: folder.write_text("a\tb\n1\t2\n"),
-            r"lite is no photos\.tsv000 of the Unsplash data set .KeyErr",
-        ),
-        (lambda folder: folder.write_bytes(b"\xff\xfe\x00"), r"lite is no photos\.tsv000"),
+        (lambda folder: None, r"lite is not there; get the Lite data set"),
+        (lambda folder: folder.mkdir(), r"lite holds no photos\.\[ct\]sv\*; get the Lite data set from https://unspl"),
+        (lambda folder: folder.write_text("a\tb\n1\t2\n"), r"lite is no table of photos of the Unspl.* .KeyError"),
+        (lambda folder: folder.write_bytes(b"\xff\xfe\x00"), r"lite is no table of photos"),
     ],
     ids=["nothing", "empty folder", "other table", "no table"],
 )
@@ -384,11 +534,11 @@ def test_a_damaged_cache_is_asked_for_again(workspace, api, damage):
             path.write_bytes(damage)
     stages.fetch_unsplash.main()
     assert len(rows()) == before
-    (count,) = (workspace / "cache/unsplash").rglob("requests-*.json")
+    (count,) = (workspace / "cache/unsplash").rglob("hour-*.json")
     for path in (workspace / "cache/unsplash").rglob("searches/*.json"):
         path.unlink()
     count.write_bytes(damage)
-    with pytest.raises(UserError, match=r"requests-\w+\.json is damaged: wait an hour"):
+    with pytest.raises(UserError, match=r"hour-\w+\.json is damaged: wait an hour"):
         stages.fetch_unsplash.main()
 
 
@@ -419,3 +569,71 @@ def test_a_server_that_hangs_keeps_nobody_from_leaving(workspace, api):
     assert process.returncode == 1
     assert errors.splitlines()[-1].startswith("fetch_unsplash: interrupted")
     assert "Traceback" not in errors
+
+
+def lay_own(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg(name))
+
+
+def test_photos_of_a_folder_are_taken(workspace, capsys):
+    names = ("sharp/a b.jpg", "sharp/walk/1.JPG", "sharp/2020/1.png", "blurred/ä.webp", "blurred/.hidden.jpg")
+    lay_own(workspace / "mine", *names, "blurred/notes.txt", "not there.jpg")
+    edit_params(workspace, {"fetch_unsplash": {"source": str(workspace / "mine")}})
+    stages.fetch_unsplash.main()
+    taken = {"sharp/a b.jpg": names[0], "sharp/walk-1.jpg": names[1], "sharp/2020-1.png": names[2],
+             "blurred/ä.webp": names[3]}  # fmt: skip
+    assert {name: data for name, data in fetched().items() if name != "photos.csv"} == {
+        name: jpeg(source) for name, source in taken.items()
+    }
+    assert [(row["id"], row["kind"], row["link"], row["licence"], row["query"]) for row in rows()] == [
+        ("2020-1", "sharp", names[2], "your own", "folder"),
+        ("a b", "sharp", names[0], "your own", "folder"),
+        ("walk-1", "sharp", names[1], "your own", "folder"),
+        ("ä", "blurred", names[3], "your own", "folder"),
+    ]
+    assert str(workspace) not in (OUT / "photos.csv").read_text()
+    output = capsys.readouterr().out
+    assert "left out blurred/notes.txt: no image in sharp/ or blurred/" in output
+    assert "left out not there.jpg: no image in sharp/ or blurred/" in output
+
+
+def test_photos_of_a_folder_never_share_a_name(workspace):
+    names = ("sharp/a.jpg", "sharp/a.png", "sharp/walk/1.jpg", "sharp/walk-1.jpg", "blurred/a.jpg")
+    lay_own(workspace / "mine", *names)
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    stages.fetch_unsplash.main()
+    assert len({row["id"] for row in rows()}) == len({path.stem for path in OUT.rglob("*/*.*")}) == 5
+    first = fetched()
+    assert sorted(data for name, data in first.items() if name != "photos.csv") == sorted(map(jpeg, names))
+    assert {"sharp/a.jpg", "sharp/walk-1.jpg"} <= set(first)
+    stages.fetch_unsplash.main()
+    assert fetched() == first
+
+
+def test_photos_of_a_folder_are_cleaned_and_notes_on_photos_are_not(workspace):
+    lay_own(workspace / "mine", "blurred/walk/a.jpg", "sharp/b.jpg")
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    stages.fetch_unsplash.main()
+    (OUT / "left_out.csv").write_text("id\n")
+    (workspace / "data/source/pairs").mkdir()
+    stages.clean.main()
+    assert {"unsplash/blurred/walk-a.png", "unsplash/sharp/b.png"} <= set(contents("data/clean"))
+    assert len(Path("data/clean/rejected.csv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], r"fetch_unsplash\.source = 'mine' is neither bundled, none, lite or api nor a folder"),
+        (["a.jpg", "blur/b.jpg"], r"mine has no photos in sharp/ or blurred/: put sharp ones into mine/sharp, blurred"),
+        (["sharp/readme.txt"], "mine has no photos in sharp/ or blurred/"),
+    ],
+)
+def test_a_folder_without_photos_is_one_line(workspace, names, said):
+    lay_own(workspace / "mine", *names)
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    with pytest.raises(UserError, match=said):
+        stages.fetch_unsplash.main()
+    assert not OUT.exists()

@@ -1,61 +1,153 @@
-"""Photos that are there twice."""
+"""Photos that are there twice.
+
+Two photos look alike where their difference hashes differ in few bits and the details in them correlate. The hash alone
+takes plain photos for one: two skies with other birds in them fall in brightness alike.
+"""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import imagehash
 import numpy as np
 from PIL import Image
+from scipy import ndimage
+
+SIDE = 48
+"""Pixels of a thumbnail's sides."""
+SMOOTH = 5.0
+"""Standard deviation, pixels of the thumbnail, of what is no detail: a sky's fall in brightness."""
+MIDDLE = 44
+"""Pixels of a thumbnail's middle, which is looked for in the other one."""
+BOXES = tuple(
+    (left, top, left + side, top + side)
+    for side in (41.8, 42.4, 43.1, 44, 44.9, 45.6, 46.1)
+    for left in (SIDE - side) / 2 + np.array([-0.9, -0.45, 0, 0.45, 0.9])
+    for top in (SIDE - side) / 2 + np.array([-0.9, -0.45, 0, 0.45, 0.9])
+)
+"""Where: left, top, right, bottom. A border of up to a twentieth may have been cut off either."""
+SAME = 0.96
+"""Least correlation of details of one photo and an altered copy of it. See `python -m benchmarks.duplicates`."""
+SIMILAR = 0.8
+"""Least one of what is only named: neighbouring frames of a clip have as much, unless the camera moves fast."""
 
 
-def fingerprint(grey: Image.Image) -> int:
-    """The 64-bit difference hash of a photo: near duplicates differ in few bits, other photos in 20 and more."""
-    return int(str(imagehash.dhash(grey)), 16)
+@dataclass(frozen=True)
+class Look:
+    """What two photos are compared by: a 64-bit difference hash, and a thumbnail's details, (`SIDE`, `SIDE`)."""
+
+    bits: int
+    detail: np.ndarray
 
 
-def near_duplicates(photos: Iterable[tuple[str, int]], distance: int | None, *, chain: bool) -> dict[str, str]:
-    """Find photos that look like an earlier one.
+def look(grey: Image.Image) -> Look:
+    """The look of a photo, mode L: near duplicates differ in few bits of its hash, other photos as a rule in 20."""
+    thumbnail = np.asarray(grey.convert("F").resize((SIDE, SIDE), Image.Resampling.BOX))
+    detail = thumbnail - ndimage.gaussian_filter(thumbnail, SMOOTH)
+    return Look(int(str(imagehash.dhash(grey)), 16), detail.astype(np.float16))
+
+
+def correlations(detail: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How alike details are, where the others' middles fit best: brightness and contrast do not matter.
+
+    Parameters
+    ----------
+    detail
+        Of a photo, (`SIDE`, `SIDE`).
+    others
+        Of N photos, (N, `SIDE`, `SIDE`).
+
+    Returns
+    -------
+    numpy.ndarray
+        Pearson's correlation of each, in [-1, 1], (N,); 0 where there are no details.
+    """
+    image = Image.fromarray(detail.astype(np.float32))
+    size = (MIDDLE, MIDDLE)
+    places = _normalised(np.stack([np.ravel(image.resize(size, Image.Resampling.BICUBIC, box)) for box in BOXES]))
+    border = (SIDE - MIDDLE) // 2
+    middles = others[:, border : border + MIDDLE, border : border + MIDDLE].reshape(-1, MIDDLE**2)
+    return (_normalised(middles.astype(np.float32)) @ places.T).max(axis=1)
+
+
+def _normalised(rows: np.ndarray) -> np.ndarray:
+    """Rows of mean 0 and length 1."""
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+class _Seen:
+    """Photos to compare others with."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._groups: list[str] = []
+        self._bits = np.empty(1024, np.uint64)
+        self._details = np.empty((1024, SIDE, SIDE), np.float16)
+
+    def add(self, name: str, its: Look, group: str = "") -> None:
+        """Remember a photo."""
+        seen = len(self._names)
+        if seen == len(self._bits):
+            self._bits = np.concatenate([self._bits, np.empty_like(self._bits)])
+            self._details = np.concatenate([self._details, np.empty_like(self._details)])
+        self._bits[seen], self._details[seen] = its.bits, its.detail
+        self._names.append(name)
+        self._groups.append(group)
+
+    def like(self, its: Look, distance: int, least: float, *, outside: str | None = None) -> str | None:
+        """The photo outside of a group that looks like this one: of the fewest differing bits, the first of equals."""
+        distances = np.bitwise_count(self._bits[: len(self._names)] ^ np.uint64(its.bits))
+        near = np.array([i for i in np.flatnonzero(distances <= distance) if self._groups[i] != outside], int)
+        alike = near[correlations(its.detail, self._details[near]) >= least] if len(near) else near
+        return self._names[alike[distances[alike].argmin()]] if len(alike) else None
+
+
+def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None) -> dict[str, str]:
+    """Find altered copies of earlier photos that are none themselves: recompressed, smaller, cropped a bit, darker.
 
     Parameters
     ----------
     photos
-        Names and fingerprints, in the order in which they take precedence.
+        Names and looks, in the order in which they take precedence.
     distance
         Largest number of differing bits; None finds nothing.
-    chain
-        Whether a photo that is itself a near duplicate counts as an earlier one.
 
     Returns
     -------
     dict
         Name of each near duplicate to the name of the most similar earlier photo.
     """
-    names: list[str] = []
-    hashes = np.empty(1024, np.uint64)
     found: dict[str, str] = {}
-    if distance is None:
-        return found
-    for name, value in photos:
-        seen = len(names)
-        distances = np.bitwise_count(hashes[:seen] ^ np.uint64(value))
-        nearest = int(distances.argmin()) if seen else 0
-        near = bool(seen) and int(distances[nearest]) <= distance
-        if near:
-            found[name] = names[nearest]
-        if not near or chain:
-            if seen == len(hashes):
-                hashes = np.concatenate([hashes, np.empty_like(hashes)])
-            hashes[seen] = value
-            names.append(name)
+    seen = _Seen()
+    for name, its in photos if distance is not None else ():
+        if like := seen.like(its, distance, SAME):
+            found[name] = like
+        else:
+            seen.add(name, its)
     return found
 
 
-def across_groups(photos: Sequence[tuple[str, int, str]], distance: int | None) -> dict[str, str]:
-    """Find photos that look like one of another group.
+def similar_before(photos: Iterable[tuple[str, Look]], distance: int | None) -> dict[str, str]:
+    """Find photos that look like an earlier one, as neighbouring frames of a clip do.
+
+    Parameters and result are those of `near_duplicates`.
+    """
+    found: dict[str, str] = {}
+    seen = _Seen()
+    for name, its in photos if distance is not None else ():
+        if like := seen.like(its, distance, SIMILAR):
+            found[name] = like
+        seen.add(name, its)
+    return found
+
+
+def across_groups(photos: Sequence[tuple[str, Look, str]], distance: int | None) -> dict[str, str]:
+    """Find photos that look like one of another group, as neighbouring frames of a clip do.
 
     Parameters
     ----------
     photos
-        Names, fingerprints and groups.
+        Names, looks and groups.
     distance
         Largest number of differing bits; None finds nothing.
 
@@ -64,17 +156,13 @@ def across_groups(photos: Sequence[tuple[str, int, str]], distance: int | None) 
     dict
         Name of each such photo to the name of the most similar one of another group, the first of equals.
     """
-    found: dict[str, str] = {}
-    for group in {group for _, _, group in photos} if distance is not None else ():
-        others = [(name, value) for name, value, other in photos if other != group]
-        hashes = np.array([value for _, value in others], np.uint64)
-        for name, value, own in photos:
-            if own == group and others:
-                distances = np.bitwise_count(hashes ^ np.uint64(value))
-                nearest = int(distances.argmin())
-                if int(distances[nearest]) <= distance:
-                    found[name] = others[nearest][0]
-    return found
+    if distance is None:
+        return {}
+    seen = _Seen()
+    for name, its, group in photos:
+        seen.add(name, its, group)
+    found = ((name, seen.like(its, distance, SIMILAR, outside=group)) for name, its, group in photos)
+    return {name: like for name, like in found if like}
 
 
 def exact_duplicates(photos: Sequence[tuple[str, str]]) -> dict[str, str]:

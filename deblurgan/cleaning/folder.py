@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from deblurgan.cleaning import filters
-from deblurgan.cleaning.duplicates import across_groups, exact_duplicates, fingerprint, near_duplicates
+from deblurgan.cleaning.duplicates import Look, across_groups, exact_duplicates, look, near_duplicates, similar_before
 from deblurgan.cleaning.hygiene import Rejected, load_photo
 from deblurgan.cleaning.sharpness import blurriness, doubt, preview
-from deblurgan.files import link_or_copy, sha256_of
+from deblurgan.files import link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
-from deblurgan.pairs import files_below, partner, place_of
+from deblurgan.pairs import files_below, partner, place_of, scene_of
 from deblurgan.params import Clean
 from deblurgan.scale import each
 
@@ -27,8 +27,10 @@ EXACT = "exact duplicate"
 NEAR = "near duplicate"
 FOLDERS = ("pairs", "unsplash")
 """What the sources deliver; anything else beside them is none of this pipeline's."""
-NOTES = {"photos.csv"}
+NOTES = {"photos.csv", "left_out.csv"}
 """Files that accompany photos and are no photos."""
+BYTES_OF_PIXEL, BYTES_OF_NOTES = 8, 1 << 26
+"""Four channels of 16 bits, uncompressed, and what may stand beside the pixels: a larger file is not even read."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class _Measured:
 
     row: Kept
     pixels: str
-    fingerprint: int
+    look: Look
     blurriness: float
 
 
@@ -150,20 +152,23 @@ def _clean(job: _Job) -> tuple[_Measured | None, list[tuple[Path, str]]]:
 
 
 def _clean_file(path: Path, job: _Job) -> _Measured:
+    if path.stat().st_size > job.settings.max_pixels * BYTES_OF_PIXEL + BYTES_OF_NOTES:
+        raise Rejected("too large")
     data = path.read_bytes()
     image, untouched = load_photo(data, min_side=job.settings.min_side, max_pixels=job.settings.max_pixels)
-    if filters.is_off(job.settings) and untouched:
-        link_or_copy(path, job.target)
-    else:
-        image = filters.filtered(image, job.settings, _partner_image(job.blur, job.settings))
-        write_png(job.target, np.asarray(image))
-        data = job.target.read_bytes()
+    with naming(job.target):
+        if filters.is_off(job.settings) and untouched:
+            link_or_copy(path, job.target)
+        else:
+            image = filters.filtered(image, job.settings, _partner_image(job.blur, job.settings))
+            write_png(job.target, np.asarray(image))
+            data = job.target.read_bytes()
     source = path.relative_to(path.parents[len(PurePosixPath(job.name).parts) - 1]).as_posix()
     row = Kept(job.name, hashlib.sha256(data).hexdigest(), len(data), image.width, image.height, source)
     pixels = hashlib.sha256(f"{image.size}".encode())
     pixels.update(image.tobytes())
     small = preview(image)
-    return _Measured(row, pixels.hexdigest(), fingerprint(small), blurriness(small))
+    return _Measured(row, pixels.hexdigest(), look(small), blurriness(small))
 
 
 def _partner_image(path: Path | None, settings: Clean) -> Image.Image | None:
@@ -204,26 +209,23 @@ def _near_photos(good: dict[str, _Measured], settings: Clean) -> dict[str, str]:
     """Photos that stand alone and look like an earlier one of their kind."""
     found: dict[str, str] = {}
     for prefix in ("unsplash/blurred/", "unsplash/sharp/"):
-        photos = [(name, good[name].fingerprint) for name in sorted(good) if name.startswith(prefix)]
-        found |= near_duplicates(photos, settings.near_duplicate, chain=False)
+        photos = [(name, good[name].look) for name in sorted(good) if name.startswith(prefix)]
+        found |= near_duplicates(photos, settings.near_duplicate)
     return found
 
 
 def _labels(good: dict[str, _Measured], settings: Clean) -> Iterator[Label]:
     """Describe each clean image. In pairs, near duplicates are only named: neighbouring frames are alike.
 
-    The one that is named is of another part of its source, or at least of another scene, if there is such a one: those
-    may come into different splits, and leak from training into the test.
+    The one that is named is of another scene if there is such a one: the two may come into different splits.
     """
     places = {name: place for name in sorted(good) if (place := place_of(PurePosixPath(name)))}
     sharp = [
-        (name, good[name].fingerprint, place) for name, place in places.items() if place.kind in ("sharp", "frames")
+        (name, good[name].look, scene_of(name)) for name, place in places.items() if place.kind in ("sharp", "frames")
     ]
-    paired = ((name, value) for name, value, _ in sharp if name.startswith("pairs/"))
-    near = near_duplicates(paired, settings.near_duplicate, chain=True)
-    for group in (lambda p: (p.dataset, p.part, p.scene), lambda p: (p.dataset, p.part)):
-        grouped = [(name, value, "/".join(group(place))) for name, value, place in sharp]
-        near |= across_groups(grouped, settings.near_duplicate)
+    paired = ((name, its) for name, its, _ in sharp if name.startswith("pairs/"))
+    near = similar_before(paired, settings.near_duplicate)
+    near |= across_groups(sharp, settings.near_duplicate)
     for name, place in places.items():
         image, other = good[name], partner(PurePosixPath(name))
         against = doubt(place.kind, image.blurriness, good[str(other)].blurriness if other else None)

@@ -1,13 +1,16 @@
 """Turning any image file into an upright 8-bit sRGB image, or saying why not."""
 
-import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_SRGB = ImageCms.createProfile("sRGB")
+from deblurgan import coded
+from deblurgan.colour import to_srgb
+from deblurgan.errors import UserError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
+"""Those that Pillow reads; HEIC comes beside them."""
 
 
 class Rejected(Exception):
@@ -47,7 +50,7 @@ def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Im
     Raises
     ------
     Rejected
-        not an image, truncated, animated, too small, too large, or float data.
+        not an image, truncated, animated, too small, too large, float data, or HDR.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow's about odd metadata, and about size: max_pixels decides
@@ -58,12 +61,14 @@ def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Im
             raise Rejected("too small")
         if image.mode == "F":
             raise Rejected("float data")
+        if coded.hdr(image, data):
+            raise Rejected("HDR")
         try:
-            animated = getattr(image, "n_frames", 1) > 1 and image.format != "MPO"  # a phone's JPEG with a preview
+            animated = getattr(image, "n_frames", 1) > 1 and image.format not in coded.SEVERAL
             if not animated:
                 image.load()
                 untouched = is_clean(data, image)
-                return (image if untouched else _to_srgb(image)), untouched
+                return (image if untouched else _upright_srgb(image)), untouched
         except Exception:
             raise Rejected("truncated") from None
         raise Rejected("animated")
@@ -72,14 +77,16 @@ def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Im
 def _opened(data: bytes) -> Image.Image:
     """Read the header; decoders raise anything on garbage, and name memory addresses."""
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return coded.opened(data, FORMATS)
+    except UserError:
+        raise
     except Image.DecompressionBombError:
         raise Rejected("too large") from None
     except Exception:
         raise Rejected("not an image") from None
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
+def _upright_srgb(image: Image.Image) -> Image.Image:
     """Apply orientation, bit depth, alpha and colour profile."""
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
@@ -92,15 +99,4 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode == "P":
         image = image.convert("RGB")
-    if profile:
-        image = _apply_profile(image, profile)
-    return image.convert("RGB")
-
-
-def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert from the embedded profile to sRGB; a broken profile is ignored, as browsers do."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB") or image
-    except (OSError, ImageCms.PyCMSError, ValueError):
-        return image
+    return to_srgb(image, profile)

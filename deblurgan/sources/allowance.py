@@ -1,9 +1,10 @@
-"""So many requests an hour, counted on disk: a run that starts over does not start to count anew."""
+"""So many requests an hour, remembered on disk: a run that starts over does not start to count anew."""
 
 import json
 import time
 from pathlib import Path
 
+from ratelimit import RateLimitDecorator, RateLimitException
 from tqdm import tqdm
 
 from deblurgan.errors import UserError
@@ -15,11 +16,15 @@ DEMO = 50
 MARGIN = 5
 """Seconds that clocks may differ."""
 REFUSALS = 3
-"""Hours in a row without any request before giving up."""
+"""Hours without any request before giving up."""
+LONGEST = 300
+"""Seconds between two requests, at most, when the server refuses one without a word on when to come back."""
+WONDER = 10
+"""Seconds that may pass without a word."""
 
 
 class Allowance:
-    """The requests that a key may still send.
+    """The requests that a key may still send: a `ratelimit` that runs share, and that listens to the server.
 
     Parameters
     ----------
@@ -30,90 +35,110 @@ class Allowance:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = path.with_name(f"{path.name}.lock")
-        self._limit: int = DEMO
-        self._sent: list[float] = []
-        self._closed_until = 0.0
-        self._refusals = 0
+        self._hour = RateLimitDecorator(DEMO, HOUR + MARGIN, clock=time.time)
+        self._count = self._hour(lambda: None)
+        self._not_before = 0.0
+        self._refusals: list[float] = []
 
     def spend(self) -> None:
         """Wait until one more request is allowed, and count it, before it is sent; other runs count in, too."""
         while True:
             with locked(self._lock):
                 self._load()
-                ready = self._ready()
+                why, ready = "Unsplash asks to wait", self._not_before
                 if ready <= time.time():
-                    self._sent = [*self._recent(), time.time()]
-                    self._save()
-                    return
-            self._wait(ready)
+                    try:
+                        self._count()
+                        self._save()
+                        return
+                    except RateLimitException as full:
+                        why = f"Unsplash allows {self._hour.clamped_calls} requests an hour, and they are used up"
+                        ready = time.time() + full.period_remaining
+            _wait(why, ready)
 
     def heed(self, limit: str | None, remaining: str | None) -> None:
         """Take over what the server says of its limit and of what is left of it this hour."""
-        self._refusals = 0
         with locked(self._lock):
             self._load()
             if limit and limit.isdecimal() and int(limit) > 0:
-                self._limit = int(limit)
+                self._hour.clamped_calls = int(limit)
             if remaining == "0":
-                self._close()
+                self._use_up()
             self._save()
 
-    def refused(self) -> None:
-        """The server says that the hour's requests are used up: nothing more before the next full hour.
+    def granted(self) -> None:
+        """The server has answered."""
+        self._refusals = []
+
+    def refused(self, wait: float | None, *, used_up: bool) -> None:
+        """The server refuses a request for now.
+
+        Parameters
+        ----------
+        wait
+            Seconds that it asks to wait, if it does.
+        used_up
+            Whether it says that the hour's requests are used up. Then the next full hour brings new ones.
 
         Raises
         ------
         UserError
-            It has said so for hours.
+            It has refused for hours, or asks to wait for hours.
         """
-        self._refusals += 1
-        if self._refusals > REFUSALS:
+        now = time.time()
+        self._refusals.append(now)
+        if now - self._refusals[0] >= REFUSALS * HOUR:
             raise UserError(f"Unsplash has refused every request for {REFUSALS} hours: is the key used elsewhere?")
+        if wait and wait > REFUSALS * HOUR:
+            raise UserError(f"Unsplash asks to wait for {wait / HOUR:.0f} hours: run it again then")
         with locked(self._lock):
             self._load()
-            self._close()
+            if used_up and wait is None:
+                self._use_up()
+            else:
+                self._not_before = now + (wait or min(2.0 ** (len(self._refusals) - 1), LONGEST))
             self._save()
+
+    def _use_up(self) -> None:
+        """Nothing more before the next full hour."""
+        self._hour.num_calls = self._hour.clamped_calls
+        self._hour.last_reset = (time.time() // HOUR) * HOUR
 
     def _load(self) -> None:
         if not self._path.exists():
             return
         try:
             state = json.loads(self._path.read_text())
-            self._limit, sent = max(1, int(state["limit"])), [float(moment) for moment in state["sent"]]
-            closed = float(state["closed_until"])
+            limit, used = max(1, int(state["limit"])), max(0, int(state["used"]))
+            since, not_before = float(state["since"]), float(state["not_before"])
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{self._path} is damaged: wait an hour, so that its count does not matter, and delete it"
             ) from None
         now = time.time()  # a clock that was wrong once must not stop everything
-        self._sent = [min(moment, now) for moment in sent]
-        self._closed_until = min(closed, now + HOUR + MARGIN)
-
-    def _recent(self) -> list[float]:
-        return [moment for moment in self._sent if moment > time.time() - HOUR - MARGIN]
-
-    def _ready(self) -> float:
-        """When the next request may go."""
-        recent = self._recent()
-        free = recent[-self._limit] + HOUR + MARGIN if len(recent) >= self._limit else 0.0
-        return max(free, self._closed_until)
-
-    def _close(self) -> None:
-        self._closed_until = (time.time() // HOUR + 1) * HOUR + MARGIN
+        self._hour.clamped_calls, self._hour.num_calls, self._hour.last_reset = limit, used, min(since, now)
+        self._not_before = min(not_before, now + REFUSALS * HOUR)
 
     def _save(self) -> None:
-        state = {"limit": self._limit, "sent": self._sent, "closed_until": self._closed_until}
+        state = {
+            "limit": self._hour.clamped_calls,
+            "used": self._hour.num_calls,
+            "since": self._hour.last_reset,
+            "not_before": self._not_before,
+        }
         with new_file(self._path) as partial:
             partial.write_text(json.dumps(state))
 
-    def _wait(self, ready: float) -> None:
-        start = time.time()
-        clock = time.strftime("%H:%M", time.localtime(ready))
+
+def _wait(why: str, ready: float) -> None:
+    start = time.time()
+    if ready - start >= WONDER:
+        clock = time.strftime("%H:%M:%S", time.localtime(ready))
         tqdm.write(
-            f"Unsplash allows {self._limit} requests an hour, and they are used up: going on at {clock}, in "
-            f"{(ready - start) / 60:.0f} minutes. Interrupt any time: nothing is lost, and nothing asked for twice."
+            f"{why}: going on at {clock}, in {(ready - start) / 60:.0f} minutes. Interrupt any time: nothing is lost, "
+            "and nothing asked for twice."
         )
-        with tqdm(total=round(ready - start), desc="waiting", unit="s", leave=False) as bar:
-            while (now := time.time()) < ready:
-                bar.update(round(now - start) - bar.n)
-                time.sleep(min(1.0, ready - now))
+    with tqdm(total=round(ready - start), desc="waiting", unit="s", leave=False, delay=WONDER) as bar:
+        while (now := time.time()) < ready:
+            bar.update(round(now - start) - bar.n)
+            time.sleep(min(1.0, ready - now))

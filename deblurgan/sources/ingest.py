@@ -1,6 +1,7 @@
 """Bringing pairs from wherever they are into the pipeline's layout."""
 
 import hashlib
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from deblurgan.params import IngestGopro
 from deblurgan.sources import gopro, kaggle
 from deblurgan.sources.layouts import Entry, recognise
 from deblurgan.sources.trees import open_tree
-from deblurgan.sources.web import download
+from deblurgan.sources.web import address_for_people, download
 
 
 def locate(settings: IngestGopro) -> Path:
@@ -41,16 +42,17 @@ def locate(settings: IngestGopro) -> Path:
         if not path.exists():
             raise UserError(f"ingest_gopro.source = {source!r} is neither 'bundled' nor a folder, a zip or an address")
         return path
+    shown = address_for_people(source)
     try:
         address = urlsplit(source)
     except ValueError:
-        raise UserError(f"ingest_gopro.source = {source!r} is no https://... address of a zip") from None
+        raise UserError(f"ingest_gopro.source = {shown} is no https://... address of a zip") from None
     name = Path(address.path).name
     expected = settings.sha256 or gopro.PUBLISHED.get(name)
     if address.scheme not in ("https", "http") or not address.hostname or not name:
-        raise UserError(f"ingest_gopro.source = {source!r} is no https://... address of a zip")
+        raise UserError(f"ingest_gopro.source = {shown} is no https://... address of a zip")
     if address.scheme == "http" and not expected:
-        raise UserError(f"{source} is not encrypted: give the archive's ingest_gopro.sha256, or an https:// address")
+        raise UserError(f"{shown} is not encrypted: give the archive's ingest_gopro.sha256, or an https:// address")
     key = hashlib.sha256(f"{source} {expected}".encode()).hexdigest()[:8]
     target = cache_directory() / "archives" / f"{key}-{name}"
     download(source, target, sha256=expected)
@@ -81,7 +83,7 @@ def ingest(
     Raises
     ------
     UserError
-        The source holds nothing usable, or is not what its name says.
+        The source holds nothing usable, is not what its name says, or needs more room than there is.
     """
     with open_tree(path) as tree:
         try:
@@ -89,6 +91,12 @@ def ingest(
             gopro.check_name(settings.dataset, entries)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+        needed, free = tree.room([entry.name for entry in entries], out), shutil.disk_usage(out).free
+        if needed > free:
+            raise UserError(
+                f"{path} needs {needed / 1e9:.1f} GB below {out.resolve().parent}, whose disk has {free / 1e9:.1f} GB "
+                "left: free some, or clone this repository to a larger disk"
+            )
         for entry in watched(entries):
             tree.put(entry.name, out / settings.dataset / entry.target)
     return [f"{path}: {name} belongs to no pair, left out" for name in unexpected] + oddities(out)

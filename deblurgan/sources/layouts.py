@@ -4,6 +4,8 @@ Known are GoPro's own layout, `{train,test}/<scene>/{blur,blur_gamma,sharp}/<fra
 `{train,test}/{input,target}/<name>`, `{blur,sharp}/images/<name>`, `DBlur/Gopro/{train,test}/{blur,sharp}/<name>`;
 any `[<scene>/]{blur,sharp}/<name>`; and frames of high-speed video, `[{train,test}/]<scene>/<number>`. Folders above
 train and test do not matter; other folders make the scene's name, so that adding a scene never renames another.
+Without such folders a pair's scene is its name up to the number at its end: `walk_0001`, `walk_0002` are frames of one
+clip. Where nothing but a number is left, or a camera has given the name (`IMG_0001`), each pair is its own scene.
 """
 
 import re
@@ -19,6 +21,8 @@ KINDS = {"blur": "blur", "input": "blur", "blur_gamma": "blur_gamma", "sharp": "
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"(GOPR\d{4}_\d{2}_\d{2})[-_]?(\w+)")
 """Where mirrors have put the scene into the file's name."""
+CAMERA = re.compile(r"[A-Z0-9_]{4}\d{4}")
+"""How cameras number photos, whatever is on them: the standard DCF, "Design rule for Camera File system"."""
 EXPECTED = re.compile(
     r"frames \d+ offset \d+\.txt|readme.*|licen[sc]e.*|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE
 )
@@ -153,13 +157,21 @@ def _one_set(read: list[_Read]) -> tuple[list[_Read], list[str]]:
 
 
 def _entry(found: _Read) -> Entry:
-    """Name the scene: by its folders, unless the file's name begins with one of GoPro's, or there are no folders."""
+    """Name the scene: by its folders, unless the file's name begins with one of GoPro's, or there are no folders.
+
+    Scenes of one name in different parts are different ones.
+    """
     path = PurePosixPath(found.file)
     scene, frame = "-".join(found.scene), found.file
     flat = FLAT_NAME.fullmatch(path.stem)
     if found.kind != "frames" and flat and not GOPRO_SCENE.fullmatch(scene):
         scene, frame = flat[1], flat[2] + path.suffix
     elif not scene:
-        scene = "video" if found.kind == "frames" else path.stem
+        scene = "video" if found.kind == "frames" else _clip(path.stem)
     kind = "blur" if found.kind.startswith("blur") else found.kind
     return Entry(found.name, found.part or UNSPLIT, scene, kind, frame)
+
+
+def _clip(stem: str) -> str:
+    """The clip that a file without folders is a frame of; its own name where that says nothing of a clip."""
+    return stem if CAMERA.fullmatch(stem) else re.sub(r"[\s_.-]*\d+$", "", stem) or stem

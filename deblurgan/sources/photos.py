@@ -1,97 +1,192 @@
-"""Downloading photos from an image server: several at once, each one whole or not at all."""
+"""The photos of Unsplash that are asked for: found, reported, and downloaded whole or left out by name."""
 
 import hashlib
 import io
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import requests
 from PIL import Image
+from tqdm import tqdm
 
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, new_file
-from deblurgan.sources.unsplash import Photo
-from deblurgan.sources.web import TRIES, Gone, HeaderAuth, address_for_people, patient_get
+from deblurgan.params import FetchUnsplash
+from deblurgan.sources import unsplash_lite
+from deblurgan.sources.unsplash import Client, Photo
+from deblurgan.sources.web import Gone, Session, address_for_people
 
 AT_ONCE = 8
 QUALITY = 90
+FEW, FRACTION, START = 3, 0.05, 10
+"""How many photos may be left out: three, or 5 %; while fewer are tried than are wanted, ten and 5 % of those."""
 
 
-def fetch_photos(photos: Iterable[Photo], width: int) -> Iterator[tuple[Photo, Path | None]]:
+class Wanted(NamedTuple):
+    """A photo, what it is wanted as, and the query that found it."""
+
+    kind: str
+    query: str
+    photo: Photo
+
+
+class LeftOut:
+    """Photos that cannot be had, as long as they are few: a host that fails must not look like a small data set.
+
+    Parameters
+    ----------
+    wanted
+        How many photos there should be.
+    """
+
+    COLUMNS = ("id", "kind", "link", "reason", "query")
+
+    def __init__(self, wanted: int) -> None:
+        self.rows: list[tuple[str, ...]] = []
+        self._wanted = wanted
+
+    def add(self, wanted: Wanted, why: Gone, tried: int) -> None:
+        """Name a photo that cannot be had, one of so many that were tried.
+
+        Raises
+        ------
+        UserError
+            They are more than a few, or all.
+        """
+        photo = wanted.photo
+        tqdm.write(f"left out {photo.id}: {why} ({photo.link})")
+        self.rows.append((photo.id, wanted.kind, photo.link, str(why), wanted.query))
+        few = max(FEW, min(FRACTION * self._wanted, START + FRACTION * tried))
+        if len(self.rows) > few or len(self.rows) == self._wanted:
+            raise UserError(
+                f"{len(self.rows)} of {tried} photos cannot be had, the last one because {why}: so many are a fault of "
+                "the server or the network; what has arrived is kept, run it again later"
+            )
+
+
+def search(settings: FetchUnsplash, client: Client | None) -> Iterator[Wanted]:
+    """Find what the queries ask for, by the API or, without a client, in the Lite data set.
+
+    Yields
+    ------
+    Wanted
+        Each photo once.
+
+    Raises
+    ------
+    UserError
+        Nothing is found at all, or the search fails.
+    """
+    seen: set[str] = set()
+    queries = [("sharp", q) for q in settings.sharp_queries] + [("blurred", q) for q in settings.blurred_queries]
+    for kind, query in queries:
+        found = (
+            client.search(query, settings.photos_per_query)
+            if client
+            else unsplash_lite.find_photos(settings.lite or "", query, settings.photos_per_query)
+        )
+        new = {photo.id: photo for photo in found if photo.id not in seen}
+        seen |= set(new)
+        yield from (Wanted(kind, query, photo) for photo in new.values())
+        if not new:
+            tqdm.write(f"nothing new found for {query!r}")
+    if not seen:
+        raise UserError("nothing found for any of fetch_unsplash.sharp_queries and blurred_queries: change them")
+
+
+def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftOut) -> Iterator[Wanted]:
+    """Report the download of each photo; yield those that Unsplash still has."""
+    for tried, one in enumerate(tqdm(wanted, "downloads reported", unit="photo"), 1):
+        try:
+            client.report_download(one.photo)
+        except Gone as gone:
+            try:
+                left_out.add(one, gone, tried)
+            except UserError:
+                client.ask_again()
+                raise
+        else:
+            yield one
+
+
+def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOut) -> Iterator[tuple[Wanted, Path]]:
     """Bring photos into the cache, those that are not there yet.
 
     Parameters
     ----------
-    photos
+    wanted
         Which ones.
     width
         In pixels; the server scales wider ones down.
+    left_out
+        Takes those whose image the server does not have any more, or refuses.
 
     Yields
     ------
-    photo, path
-        In the same order; the path is None when the server has no whole image of the photo any more.
+    wanted, path
+        In the same order.
 
     Raises
     ------
     UserError
         The network or the server stands in the way; photos that have arrived stay.
     """
-    waiting: list[tuple[Photo, Future[Path | None]]] = [(photo, Future()) for photo in photos]
+    waiting: list[tuple[Wanted, Future[Path]]] = [(one, Future()) for one in wanted]
     todo = iter(list(waiting))
     lock = threading.Lock()
-    session = requests.Session()
-    session.auth = HeaderAuth(None)
+    session = Session()
 
     def work() -> None:
         while True:
             with lock:
-                photo, future = next(todo, (None, None))
-            if photo is None or future is None:
+                one, future = next(todo, (None, None))
+            if one is None or future is None:
                 return
             try:
-                future.set_result(_fetch(session, photo, width))
+                future.set_result(_fetch(session, one.photo, width))
             except BaseException as error:
                 future.set_exception(error)
 
     for _ in range(AT_ONCE):  # daemons: a server that hangs keeps nobody from leaving
         threading.Thread(target=work, daemon=True).start()
+    before = len(left_out.rows)
     try:
-        for photo, future in waiting:
-            yield photo, future.result()
+        for tried, (one, future) in enumerate(tqdm(waiting, "photos", unit="photo"), before + 1):
+            try:
+                yield one, future.result()
+            except Gone as gone:
+                left_out.add(one, gone, tried)
     finally:
         with lock:
             todo = iter(())
 
 
-def _fetch(session: requests.Session, photo: Photo, width: int) -> Path | None:
+def _fetch(session: Session, photo: Photo, width: int) -> Path:
     joint = "&" if "?" in photo.image else "?"  # urls.raw carries ixid, which must stay
     address = photo.image + joint + urlencode({"w": width, "fit": "max", "q": QUALITY, "fm": "jpg"})
     place = hashlib.sha256(photo.image.encode()).hexdigest()[:8]  # an id belongs to a server
     target = cache_directory() / "photos" / f"{photo.id}-{place}-w{width}-q{QUALITY}.jpg"
     if target.exists():
         return target
-    for _ in range(TRIES):
-        try:
-            answer = patient_get(session, address)
-        except Gone:
-            return None
-        if not answer.ok:
-            raise UserError(f"{address_for_people(address)} answered {answer.status_code} {answer.reason}")
-        if _is_whole(answer.content):
-            with new_file(target) as partial:
-                partial.write_bytes(answer.content)
-            return target
-    return None
+    answer = session.fetch(address, fault_of=_fault)
+    if not answer.ok:
+        raise UserError(f"{address_for_people(address)} answered {answer.status_code} {answer.reason}")
+    with new_file(target) as partial:
+        partial.write_bytes(answer.content)
+    return target
 
 
-def _is_whole(data: bytes) -> bool:
+def _fault(answer: requests.Response) -> str:
+    """What is wrong with an answer that should be an image: a host that fails may send a page, as if all were well."""
+    if not answer.ok:
+        return ""
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(answer.content), formats=["JPEG"]) as image:
             image.load()
-    except Exception:
-        return False  # decoders raise anything on garbage
-    return True
+    except Exception:  # decoders raise anything on garbage
+        return f"sent no whole JPEG ({answer.headers.get('Content-Type', 'of unknown type')})"
+    return ""

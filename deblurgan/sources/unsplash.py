@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, new_file
 from deblurgan.sources.allowance import Allowance
-from deblurgan.sources.web import Gone, HeaderAuth, address_for_people, patient_get
+from deblurgan.sources.web import Gone, Refused, Session, address_for_people, retry_after
 
 API = "https://api.unsplash.com"
 KEY = "UNSPLASH_ACCESS_KEY"
@@ -74,11 +74,11 @@ class Client:
 
     def __init__(self, key: str, api: str = API) -> None:
         self._api = api
-        self._session = requests.Session()
-        self._session.auth = HeaderAuth(f"Client-ID {key}")
+        self._session = Session(f"Client-ID {key}")
         self._session.headers["Accept-Version"] = "v1"
         self._cache = cache_directory() / "unsplash" / hashlib.sha256(api.encode()).hexdigest()[:8]
-        self._allowance = Allowance(self._cache / f"requests-{hashlib.sha256(key.encode()).hexdigest()[:8]}.json")
+        self._gone: list[Path] = []
+        self._allowance = Allowance(self._cache / f"hour-{hashlib.sha256(key.encode()).hexdigest()[:8]}.json")
 
     @classmethod
     def from_environment(cls) -> "Client":
@@ -115,31 +115,38 @@ class Client:
             if len(results) < PAGE:
                 return
 
-    def report_download(self, photo: Photo) -> bool:
+    def report_download(self, photo: Photo) -> None:
         """Tell Unsplash that a photo is downloaded, as its terms ask: one request, once for each photo.
-
-        Returns
-        -------
-        bool
-            False when Unsplash does not have the photo any more.
 
         Raises
         ------
+        Gone
+            Unsplash does not have the photo any more, or refuses it.
         UserError
             As for `search`; or the photo wants the key to go elsewhere than to the API.
         """
         if not photo.download_location.startswith(f"{self._api}/"):
-            raise UserError(f"photo {photo.id} has its download_location outside {self._api}: refused")
+            shown = address_for_people(photo.download_location)
+            raise UserError(f"photo {photo.id} has its download_location outside {self._api}, at {shown}: refused")
         mark = self._cache / "downloads" / f"{photo.id}.json"
         state = _kept(mark, "there")
         if state is None:
+            state = {"there": True}
             try:
                 self._get(photo.download_location)
-                state = {"there": True}
-            except Gone:
-                state = {"there": False}
+            except Refused:
+                raise
+            except Gone as gone:
+                state = {"there": False, "why": str(gone)}
             _keep(mark, state)
-        return bool(state["there"])
+        if not state["there"]:
+            self._gone.append(mark)
+            raise Gone(state.get("why", "is gone"))
+
+    def ask_again(self) -> None:
+        """Forget which photos this client has found to be gone: too many are no news of photos but a fault."""
+        for mark in self._gone:
+            mark.unlink(missing_ok=True)
 
     def _page(self, query: str, page: int) -> list[dict[str, Any]]:
         parameters = urlencode({"query": query, "page": page, "per_page": PAGE})
@@ -152,24 +159,30 @@ class Client:
                 results = answer.json()["results"]
                 [_photo(result) for result in results]
             except Gone as gone:
-                raise UserError(f"{gone}: is this an API of Unsplash?") from None
+                raise UserError(f"{gone}: is this an API of Unsplash, and open to the key in {KEY}?") from None
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{address_for_people(address)} answered what no search answers") from None
             state = {"query": query, "page": page, "results": results}
-            _keep(kept, state)
+            if results or page > 1:  # nothing at all may be a fault of the day
+                _keep(kept, state)
         return list(state["results"])
 
     def _get(self, address: str) -> requests.Response:
-        """One answer of the API, waiting out the hourly limit."""
+        """One answer of the API, waiting out what it wants to be waited for."""
+        where = address_for_people(address)
         while True:
-            answer = patient_get(self._session, address, before=self._allowance.spend)
-            if answer.status_code == 429 or (answer.status_code == 403 and "rate limit" in answer.text.lower()):
-                self._allowance.refused()
+            answer = self._session.fetch(address, before=self._allowance.spend, passed=(403, 429))
+            left, wait = answer.headers.get("X-Ratelimit-Remaining"), retry_after(answer)
+            limited = answer.status_code == 403 and "rate limit" in answer.text.lower()
+            self._allowance.heed(answer.headers.get("X-Ratelimit-Limit"), left if wait is None else None)
+            if limited or answer.status_code == 429 or (answer.status_code == 403 and wait is not None):
+                self._allowance.refused(wait, used_up=limited or left == "0")
                 continue
-            self._allowance.heed(answer.headers.get("X-Ratelimit-Limit"), answer.headers.get("X-Ratelimit-Remaining"))
-            where = address_for_people(address)
+            self._allowance.granted()
             if answer.status_code == 401:
                 raise UserError(f"{where} refuses the key in {KEY} (401)")
+            if answer.status_code == 403:
+                raise Refused(f"{where} is refused (403)")
             if not answer.ok:
                 raise UserError(f"{where} answered {answer.status_code} {answer.reason}")
             return answer

@@ -1,0 +1,52 @@
+"""What speaks against the figures of a test split: images that look like ones that are trained on."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+TABLE = "near_duplicates.csv"
+"""Lies in the folder of the test split where images look like ones of another split, or it is not there."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A row of the table: an image of the test or the validation split, and one of another split that it looks like."""
+
+    image: str
+    like: str
+
+
+def split_of(place: str) -> str:
+    """The split of an image, by its place."""
+    return place.partition("/")[0]
+
+
+def write_leaks(test: Path, found: Sequence[Leak]) -> None:
+    """Put the table into the folder of the test split, if there is something to say."""
+    if found:
+        with open(test / TABLE, "w", newline="", encoding="utf-8") as stream:
+            table = csv.DictWriter(stream, [field.name for field in fields(Leak)], lineterminator="\n")
+            table.writeheader()
+            table.writerows(asdict(leak) for leak in found)
+
+
+def read_leaks(test: Path) -> list[Leak]:
+    """Read the table of the test split's folder."""
+    if not (test / TABLE).exists():
+        return []
+    with open(test / TABLE, newline="", encoding="utf-8") as stream:
+        return [Leak(**row) for row in csv.DictReader(stream)]
+
+
+def in_words(found: Sequence[Leak]) -> list[str]:
+    """Say it in a line for each split, none where nothing leaks."""
+    lines = []
+    for split in ("test", "val"):
+        if some := [leak for leak in found if split_of(leak.image) == split]:
+            lines.append(
+                f"warning: {len(some)} sharp images of the {split} split look like images of another one, so its "
+                f"figures flatter: {some[0].image} like {some[0].like}, for one (all: data/resized/test/{TABLE}). "
+                "Frames of one clip belong into one folder, or under one name with a number at its end"
+            )
+    return lines

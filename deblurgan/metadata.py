@@ -1,0 +1,62 @@
+"""What a photo says besides its pixels, beyond EXIF: captions, authors and rights in XMP and IPTC, comments."""
+
+import re
+import struct
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+XMP = "XML:com.adobe.xmp"
+"""The keyword of XMP among a PNG's texts."""
+XMP_TAG = 700
+"""Its tag in a TIFF."""
+RESOURCES = {0x0404: "IPTC", 0x0425: "its digest", 0x040A: "copyrighted or not", 0x040B: "an address of the author's"}
+"""Of Photoshop's blocks in a JPEG those that speak of the photo, not of its pixels (a small preview, for one)."""
+ORIENTED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>)\s*)[2-8]""")
+MISSING_PART = re.compile(rb"""xmpNote:HasExtendedXMP\s*=\s*["'][^"']*["']""")
+"""Of XMP that is longer than a segment of a JPEG, what says that it goes on: the rest is not kept."""
+
+
+def described(image: Image.Image) -> dict[str, Any]:
+    """What an opened image says, for a photo that is upright.
+
+    Returns
+    -------
+    dict
+        What there is of `xmp` (bytes, its orientation set upright), `comment` (bytes) and `photoshop` (bytes of
+        `RESOURCES` by their numbers) of a JPEG, and `text` (by keyword) of a PNG.
+    """
+    found: dict[str, Any] = {}
+    xmp = image.info.get("xmp") or image.getexif().get(XMP_TAG)
+    if isinstance(xmp, bytes) and xmp:
+        found["xmp"] = MISSING_PART.sub(b"", ORIENTED.sub(rb"\g<1>1", xmp))
+    if image.format in ("JPEG", "MPO"):
+        if image.info.get("comment"):
+            found["comment"] = image.info["comment"]
+        blocks = image.info.get("photoshop", {})
+        if blocks := {number: blocks[number] for number in RESOURCES if number in blocks}:
+            found["photoshop"] = blocks
+    if image.format == "PNG":
+        texts = {name: text for name, text in image.info.items() if isinstance(text, str)}
+        # EXIF once more, with the old orientation
+        if texts := {name: text for name, text in texts.items() if name != XMP and not name.startswith("Raw profile")}:
+            found["text"] = texts
+    return found
+
+
+def segment(blocks: dict[int, bytes]) -> bytes:
+    """Photoshop's blocks as a segment of a JPEG."""
+    content = b"Photoshop 3.0\0"
+    for number, data in blocks.items():
+        content += b"8BIM" + struct.pack(">HHI", number, 0, len(data)) + data + b"\0" * (len(data) % 2)
+    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
+
+
+def texts(kept: dict[str, Any]) -> PngImagePlugin.PngInfo:
+    """What was kept as texts of a PNG."""
+    info = PngImagePlugin.PngInfo()
+    for name, text in kept.get("text", {}).items():
+        info.add_itxt(name, text)
+    if "xmp" in kept:
+        info.add_itxt(XMP, kept["xmp"].decode("utf-8", "replace"))
+    return info

@@ -1,0 +1,84 @@
+"""Photos restored within a budget of memory, with what there is to say about it."""
+
+import functools
+import math
+import sys
+from dataclasses import replace
+from typing import Literal
+
+from tqdm import tqdm
+
+from deblurgan import tiles
+from deblurgan.photos import Photo
+
+DELAY = 3
+"""Seconds after which a bar shows how many tiles of a photo are done."""
+
+
+class Restorer:
+    """Deblurs photos.
+
+    Parameters
+    ----------
+    method
+        What restores: `inference.network` or `classical.algorithm`.
+    tile
+        Side of the tiles, pixels; `auto`: the whole photo if it fits into the memory; `off`: always the whole.
+    memory
+        Budget of a photo's restoration, GB. It holds whatever `tile` is.
+    strength
+        0 leaves photos as they are, 1 deblurs them fully.
+    """
+
+    def __init__(
+        self,
+        method: tiles.Method,
+        *,
+        tile: int | Literal["auto", "off"] = "auto",
+        memory: float = tiles.MEMORY,
+        strength: float = 1.0,
+    ) -> None:
+        self.method, self.tile, self.memory, self.strength = method, tile, memory, strength
+        self.said: set[str] = set()
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Refuse a photo of (height, width) that cannot be restored within the memory.
+
+        Raises
+        ------
+        UserError
+            It cannot.
+        """
+        self.tile_of((*size, 3))
+
+    def tile_of(self, shape: tuple[int, ...]) -> int | None:
+        """How to cut a photo; None: not at all."""
+        if self.tile == "auto":
+            return tiles.tile_for(self.method, shape, self.memory)
+        tile = None if self.tile == "off" else self.tile
+        tiles.check_tile(self.method, shape, tile, self.memory)
+        return tile
+
+    def warning(self, shape: tuple[int, ...]) -> str | None:
+        """What to say of a photo of this shape if its tiles overlap so much that they make several times the work."""
+        tile = self.tile_of(shape)
+        if tile is None or (times := self.method.work(shape, tile)) <= tiles.OVERLAP:
+            return None
+        said = f"tiles of {tile} pixels with margins of {self.method.margin} make {times:.1f} times the photo's work"
+        enough = math.ceil(10 * tiles.memory_for(self.method, shape)) / 10
+        return f"{said}; with --memory {enough:g} it is {tiles.OVERLAP:g} times at most"
+
+    def restored(self, photo: Photo) -> Photo:
+        """Deblur one photo; a bar shows the tiles where they take long, and a line says when they overlap widely."""
+        tile = self.tile_of(photo.colours.shape)
+        warning = self.warning(photo.colours.shape)
+        if warning and warning not in self.said:  # once for photos of one size, or frames of a clip
+            tqdm.write(f"deblur: warning: {warning}", file=sys.stderr)
+            self.said.add(warning)
+        bar = functools.partial(tqdm, desc="tiles", unit="tile", leave=False, delay=DELAY, file=sys.stderr)
+        found = tiles.restore(self.method, photo.colours, tile, bar)
+        if self.strength != 1:
+            found -= photo.colours
+            found *= self.strength
+            found += photo.colours
+        return replace(photo, colours=found)

@@ -1,0 +1,73 @@
+"""Photos of one's own, in a folder: `sharp/` and `blurred/`, without partners, nested as one likes."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deblurgan.errors import UserError
+from deblurgan.files import home_expanded
+from deblurgan.pairs import files_below
+from deblurgan.sources.layouts import IMAGES
+
+KINDS = ("sharp", "blurred")
+LICENCE = "your own"
+
+
+@dataclass(frozen=True)
+class OwnPhoto:
+    """A photo of the folder: its id is unlike that of all others, its name is its path there."""
+
+    id: str
+    kind: str
+    name: str
+    path: Path
+
+
+def find_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
+    """Find the photos of a folder.
+
+    Parameters
+    ----------
+    source
+        The folder.
+
+    Returns
+    -------
+    photos
+        Ids are names without suffix, those of nested folders before them: `walk/1.jpg` is `walk-1`. Of several photos
+        that would have the same id, all but the first get a hash of their name in addition.
+    others
+        Names of files that are no images.
+
+    Raises
+    ------
+    UserError
+        There is no such folder, or no image in its `sharp/` and `blurred/`.
+    """
+    root = home_expanded(source)
+    if not root.is_dir():
+        raise UserError(f"fetch_unsplash.source = {source!r} is neither bundled, none, lite or api nor a folder")
+    photos: dict[str, OwnPhoto] = {}
+    others = [path.name for path in root.iterdir() if path.is_file() and path.suffix.lower() in IMAGES]
+    for kind, path in _files(root):
+        name = path.relative_to(root).as_posix()
+        if path.suffix.lower() not in IMAGES:
+            others.append(name)
+            continue
+        id = "-".join(path.relative_to(root / kind).with_suffix("").parts)
+        if id in photos:
+            id += f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        photos[id] = OwnPhoto(id, kind, name, path)
+    if not photos:
+        raise UserError(
+            f"fetch_unsplash.source: {root} has no photos in sharp/ or blurred/: put sharp ones into {root / 'sharp'}, "
+            f"blurred ones that have no sharp partner into {root / 'blurred'}"
+        )
+    return list(photos.values()), sorted(others)
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    for kind in KINDS:
+        if (root / kind).is_dir():
+            yield from ((kind, path) for path in files_below(root / kind))

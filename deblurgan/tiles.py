@@ -1,0 +1,252 @@
+"""Restoring images of any size within a budget of memory, whole or in tiles that overlap.
+
+A tile is restored with a margin around it, as wide as the method looks, so that tiles give what the whole image gives.
+Where a method has no such bound (instance norm takes its mean and variance over all that the network is shown), what
+two tiles say is blended over a ramp. Images that fit into the memory are restored whole.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from deblurgan.errors import UserError
+from deblurgan.images import to_float, to_uint8
+
+MEMORY = 2.5
+"""Default budget of one photo's restoration, GB."""
+
+IMAGE_BYTES = 60
+"""Of a pixel, in all copies of an image, its result and a comparison of both that are there at once."""
+
+RAMP = 32
+"""Pixels over which two tiles are blended."""
+
+OVERLAP = 3.0
+"""Times the work of the image itself from which the overlap of tiles is worth a warning."""
+
+SIZES = 4
+"""Lengths from one power of two to the next that a method of few sizes is shown."""
+APART = 64
+"""Pixels between two such lengths, at least."""
+
+Restore = Callable[[np.ndarray], np.ndarray]
+"""From a blurred image, `float32` of shape (H, W, 3) in [-1, 1], to the restored one."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to restore images, and what it takes.
+
+    Parameters
+    ----------
+    run
+        Restores an image whose sides are multiples of `step`.
+    reach
+        Pixels to each side that a restored pixel depends on.
+    bytes
+        Of memory for a pixel, while it is restored.
+    step
+        What the sides of images are multiples of.
+    few_sizes
+        Whether each new size costs memory or time, so that images are mirrored below and right up to one of few.
+    largest_tile
+        Side from which larger tiles gain nothing, pixels: larger images are cut even where they fit into the memory.
+    """
+
+    run: Restore
+    reach: int
+    bytes: float
+    step: int = 1
+    few_sizes: bool = False
+    largest_tile: float = math.inf
+
+    @property
+    def margin(self) -> int:
+        """Pixels at the border of a tile that do not count: they see what lies beyond it, or are blended."""
+        return _up(self.reach + RAMP // 2, self.step)
+
+    @property
+    def smallest_tile(self) -> int:
+        """The smallest side of a tile, pixels."""
+        return _up(2 * self.margin + RAMP, self.step)
+
+    def shown(self, side: int) -> int:
+        """The length that a side of an image is mirrored up to."""
+        if not self.few_sizes:
+            return _up(side, self.step)
+        apart = max(APART, 2 ** math.ceil(math.log2(side)) // (2 * SIZES))
+        return _up(side, math.lcm(apart, self.step))
+
+    def gigabytes(self, shape: tuple[int, ...], tile: int | None) -> float:
+        """Memory that an image of shape (H, W, 3) takes, in tiles of this side or whole."""
+        height, width = (self.shown(side) for side in shape[:2])
+        if tile is not None:
+            height, width = min(height, tile), min(width, tile)
+        return (IMAGE_BYTES * shape[0] * shape[1] + self.bytes * height * width) / 1e9
+
+    def work(self, shape: tuple[int, ...], tile: int | None) -> float:
+        """Pixels that are restored, margins included, for each pixel of an image."""
+        sides = [self.shown(side) for side in shape[:2]]
+        tile = tile or max(sides)
+        height, width = (_count(side, tile, self.margin) * min(side, tile) for side in sides)
+        return height * width / (shape[0] * shape[1])
+
+
+def deblur(method: Method, image: np.ndarray) -> np.ndarray:
+    """Deblur one image, in tiles if the whole would take more than the default budget, on top of the image itself.
+
+    Parameters
+    ----------
+    method
+        What restores it.
+    image
+        `uint8` of shape (H, W, 3), of any size.
+
+    Returns
+    -------
+    numpy.ndarray
+        `uint8` of the same shape.
+    """
+    memory = MEMORY + IMAGE_BYTES * image.shape[0] * image.shape[1] / 1e9
+    return to_uint8(restore(method, to_float(image), tile_for(method, image.shape, memory)))
+
+
+def restore(method: Method, image: np.ndarray, tile: int | None = None, watched: Callable = iter) -> np.ndarray:
+    """Deblur one image, without rounding.
+
+    Parameters
+    ----------
+    method
+        What restores it.
+    image
+        `float32` of shape (H, W, 3) in [-1, 1], of any size. It is mirrored below and right up to a size that the
+        method takes, and cut back afterwards.
+    tile
+        Side of the squares that the method is shown, pixels; rounded up to a multiple of its step. None: the whole.
+    watched
+        Called with the list of tiles; yields them one by one. For a bar of progress.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the same shape and range.
+
+    Raises
+    ------
+    UserError
+        A tile is not larger than the margins it needs.
+    """
+    height, width = image.shape[:2]
+    # positions of all rows and columns of the mirrored image: a copy of it would take as much memory again
+    rows, columns = (np.pad(np.arange(side), (0, method.shown(side) - side), "symmetric") for side in (height, width))
+    tile = max(len(rows), len(columns)) if tile is None else _up(tile, method.step)
+    _check_margins(method, image.shape, tile)
+    across = list(_spans(len(columns), tile, method.margin))
+    tiles = [(down, right) for down in _spans(len(rows), tile, method.margin) for right in across]
+    restored = np.zeros(image.shape, np.float32)
+    for (down, row_shares), (right, column_shares) in watched(tiles):
+        part = method.run(image[rows[down, None], columns[right]])
+        inside = restored[down, right]  # without what was mirrored
+        size = inside.shape[:2]
+        inside += (part * (row_shares[:, None] * column_shares)[..., None])[: size[0], : size[1]]
+    return np.clip(restored, -1, 1, out=restored)
+
+
+def tile_for(method: Method, shape: tuple[int, ...], memory: float = MEMORY) -> int | None:
+    """Choose how to cut an image so that its restoration keeps within a budget.
+
+    Parameters
+    ----------
+    method
+        What restores it.
+    shape
+        (H, W, 3).
+    memory
+        GB for the image, its result and what the method needs for one tile.
+
+    Returns
+    -------
+    int or None
+        Side of the tiles, pixels; None: restore the whole.
+
+    Raises
+    ------
+    UserError
+        The image alone takes more, or hardly less.
+    """
+    sides = [method.shown(side) for side in shape[:2]]
+    if method.gigabytes(shape, None) <= memory and max(sides) <= method.largest_tile:
+        return None
+    area = max(memory * 1e9 - IMAGE_BYTES * shape[0] * shape[1], 0) / method.bytes
+    side = min(max(math.sqrt(area), area / min(sides)), method.largest_tile)  # one longer than an image's short side
+    side = int(side)
+    if method.few_sizes and side // APART * APART >= method.smallest_tile:
+        side = side // APART * APART
+    side = side // method.step * method.step
+    if side < method.smallest_tile:
+        raise UserError(_too_little(shape, method.gigabytes(shape, method.smallest_tile), memory))
+    return side
+
+
+def check_tile(method: Method, shape: tuple[int, ...], tile: int | None, memory: float) -> None:
+    """Refuse an image whose restoration in tiles of this side, or whole, takes more than a budget.
+
+    Raises
+    ------
+    UserError
+        It does, or a tile is not larger than the margins it needs.
+    """
+    if tile is not None:
+        _check_margins(method, shape, tile)
+    needed = method.gigabytes(shape, tile)
+    if needed > memory:
+        fitting = tile_for(method, shape, memory)  # raises where there are none
+        how = "whole" if tile is None else f"in tiles of {tile}"
+        raise UserError(f"{_too_little(shape, needed, memory, how)}; tiles of {fitting} fit")
+
+
+def memory_for(method: Method, shape: tuple[int, ...], work: float = OVERLAP) -> float:
+    """The least memory, GB, in which the overlap of tiles makes no more than so many times the image's work."""
+    tile = method.smallest_tile
+    while tile < max(shape[:2]) and method.work(shape, tile) > work:
+        tile += method.step
+    return method.gigabytes(shape, tile)
+
+
+def _check_margins(method: Method, shape: tuple[int, ...], tile: int) -> None:
+    if _up(tile, method.step) < min(max(map(method.shown, shape[:2])), method.smallest_tile):
+        raise UserError(f"tiles of {tile} pixels are too small: {method.smallest_tile} or more are needed")
+
+
+def _too_little(shape: tuple[int, ...], needed: float, memory: float, how: str = "") -> str:
+    needed = math.ceil(10 * needed) / 10
+    return f"{shape[1]}x{shape[0]} pixels {how}{' ' * bool(how)}need {needed:.1f} GB of memory or more, not {memory:g}"
+
+
+def _up(length: float, step: int) -> int:
+    """The next multiple of a step."""
+    return math.ceil(length / step) * step
+
+
+def _count(length: int, tile: int, margin: int) -> int:
+    """How many spans a side is cut into."""
+    return 1 if tile >= length else math.ceil((length - 2 * margin) / (tile - 2 * margin))
+
+
+def _spans(length: int, tile: int, margin: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cut a side into equal overlapping spans, each with its share of every pixel in it."""
+    size, core, count = min(tile, length), tile - 2 * margin, _count(length, tile, margin)
+    position = np.arange(length) + 0.5
+
+    def risen(edge: int) -> np.ndarray:
+        return np.clip((position - edge) / RAMP + 0.5, 0, 1).astype(np.float32)
+
+    edges = [0, *(margin + core * i for i in range(1, count)), length]
+    for i in range(count):
+        start = min(core * i, length - size)
+        first = 1 if i == 0 else risen(edges[i])
+        last = 0 if i == count - 1 else risen(edges[i + 1])
+        shares = np.broadcast_to(first - last, (length,))
+        yield slice(start, start + size), shares[start : start + size].astype(np.float32)

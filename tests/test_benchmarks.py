@@ -1,0 +1,158 @@
+"""The benchmarks run: each at its smallest size, in this process where it can."""
+
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, SMALL
+from PIL import Image
+
+from benchmarks import cost, data, deblur, loader, quality, size, train
+from deblurgan.params import load
+
+TINY_TRAIN = {"steps": 2, "validate_every": 2, "crop": 32, "batch_size": 1, "winograd": False, "lambda_content": 0.0}
+
+
+def picture(path, seed, side=48):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+
+
+def pairs(folder):
+    for i in range(2):
+        for half in ("blur", "sharp"):
+            picture(folder / "scene" / half / f"{i:06d}.png", 2 * i + (half == "sharp"))
+    return folder
+
+
+def called(monkeypatch, module, *arguments):
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    module.main()
+
+
+@pytest.fixture
+def workers_here(monkeypatch):
+    """Run the workers that a benchmark starts in this process."""
+
+    def run(command, **_):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), monkeypatch.context() as here:
+            here.setattr(sys, "argv", command[2:])
+            sys.modules[command[2]].main()
+        return subprocess.CompletedProcess(command, 0, output.getvalue(), "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+@pytest.fixture
+def eager():
+    """Compute step by step: to compile a training takes longer than these few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def test_deblur(monkeypatch, capsys, workers_here):
+    with pytest.raises(SystemExit) as ended:
+        called(
+            monkeypatch,
+            deblur,
+            "--generator",
+            "resnet",
+            "--filters",
+            4,
+            "--blocks",
+            1,
+            "--rounds",
+            1,
+            "--size",
+            "40x32",
+        )
+    assert not ended.value.code
+    rows = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == ["predict", "whole", "auto"]
+
+
+def test_deblur_ends_with_an_error_where_a_way_fails(monkeypatch, capsys):
+    failing = subprocess.CompletedProcess([], 1, "", "TypeError: no such argument")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failing)
+    with pytest.raises(SystemExit) as ended:
+        called(monkeypatch, deblur, "--size", "40x32")
+    assert ended.value.code
+    assert "TypeError: no such argument" in capsys.readouterr().out
+
+
+def test_train(monkeypatch, capsys, workers_here, eager):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")  # a worker sets it
+    monkeypatch.setattr(train, "VARIANTS", ["reference, plain", "ours, plain"])
+    for name, value in (("SIZE", 32), ("INFERENCE", 32), ("CRITIC_STEPS", 1), ("FILTERS", 4), ("BLOCKS", 1)):
+        monkeypatch.setattr(train, name, value)
+    called(monkeypatch, train, "--batch", 1, "--rounds", 1, "--turns", 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1].strip() for line in lines[1:]] == ["reference, plain", "ours, plain"]
+
+
+def test_cost(monkeypatch, capsys, eager):
+    p = load(ROOT / "params.yaml")
+    for preset in (ROOT / "presets").glob("*.yaml"):
+        assert cost.settings_of(preset.stem, "weights.npz").train.vgg_weights == "weights.npz"
+    tiny = {
+        "generator": SMALL,
+        "critic": p.critic.model_copy(update={"filters": 4, "layers": 1}),
+        "train": p.train.model_copy(update=TINY_TRAIN),
+    }
+    monkeypatch.setattr(cost, "settings_of", lambda *_: p.model_copy(update=tiny))
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setattr(train, "features_with_random_weights", lambda: "")
+    called(monkeypatch, train, "--preset", "seed", "--rounds", 1)
+    assert "s a step" in capsys.readouterr().out
+
+
+def test_quality(monkeypatch, capsys, tmp_path, eager):
+    monkeypatch.setattr(quality, "GENERATORS", {"tiny": {"filters": 4, "blocks": 1}})
+    monkeypatch.setattr(quality, "LENGTHS", (3,))
+    for i in range(4):
+        picture(tmp_path / "frames/clip" / f"{i:06d}.png", i)
+    picture(tmp_path / "photos/a.jpg", 9)
+    folders = {"pairs": pairs(tmp_path / "pairs"), "test": pairs(tmp_path / "test")}
+    options = [f"--{name}={folders.get(name, tmp_path / name)}" for name in ("pairs", "frames", "photos", "test")]
+    called(monkeypatch, quality, *options, "--minutes", 1e-6, "--crop", 32, "--batch", 1)
+    assert "| tiny |" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_loader(monkeypatch, capsys, workspace):
+    pairs(Path("data/resized/train/gopro"))
+    Path("metrics").mkdir()
+    Path("metrics/speed.json").write_text(json.dumps({"steps_per_second": 1, "device": "none"}))
+    monkeypatch.setattr(loader, "SECONDS", 0.01)
+    called(monkeypatch, loader)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_size(monkeypatch, capsys, tmp_path):
+    called(monkeypatch, size, pairs(tmp_path))
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(size.WAYS)
+
+
+def test_data(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(data, "WIDTH", 96)
+    monkeypatch.setattr(data, "HEIGHT", 64)
+    data.synthesize_benchmark(1)
+    assert "bar: 2" in capsys.readouterr().out
+    (tmp_path / "one").mkdir()
+    root = data.workspace(tmp_path / "one", 2)
+    seconds, megabytes = data.measure(root, "clean+resize", "128x128", 1)
+    assert seconds > 0
+    assert megabytes > 10
+    assert len(list(root.rglob("data/resized/**/*.png"))) == 2
+    shutil.copytree(root / "data/source", root / "copy/data/source")
+    monkeypatch.chdir(root / "copy")
+    data.plain_loop("128x128")
+    assert len(list(Path("plain").rglob("*.png"))) == 2

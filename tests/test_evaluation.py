@@ -1,0 +1,289 @@
+"""The evaluation: rows that survive a kill, what people compare, pictures that compare from model to model."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, SMALL, contents, edit_params
+from PIL import Image
+
+import stages.evaluate
+from deblurgan import evaluation, scale
+from deblurgan.archive import save_model
+from deblurgan.errors import UserError
+from deblurgan.evaluation import Restored, Rows, Score, kept_rows, measured, spread
+from deblurgan.figures import PANEL_WIDTH, error_map, panel, save_gains, where_worst
+from deblurgan.files import locked
+from deblurgan.images import read_rgb, write_png
+from deblurgan.models import build_generator
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+def squares(rows: Rows, count: int, last: int = 10**6) -> tuple[list, list]:
+    """Rows of the first numbers; and which were worked on, until killed after the last."""
+    seen = []
+
+    def work(number: int) -> dict:
+        if number > last:
+            raise Killed
+        seen.append(number)
+        return {"square": number**2}
+
+    try:
+        return rows.of({str(n): n for n in range(count)}, work, lambda n: n), seen
+    except Killed:
+        return [], seen
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path))
+    monkeypatch.setenv("DEBLURGAN_WORKERS", "1")
+    return tmp_path / "evaluate"
+
+
+def test_a_killed_evaluation_goes_on(cache, capsys):
+    with kept_rows("mine") as rows:
+        _, seen = squares(rows, 40, last=20)
+        assert seen == list(range(21))
+    kept = len((cache / "mine.jsonl").read_text().splitlines())
+    assert kept > 10
+    with kept_rows("mine") as rows:
+        found, seen = squares(rows, 40)
+    assert found == [{"square": n**2} for n in range(40)]
+    assert seen == list(range(kept, 40))
+    assert f"evaluate: {kept} of 40 images were measured before" in capsys.readouterr().out
+    with kept_rows("mine") as rows:
+        assert squares(rows, 41)[1] == [40]
+    with kept_rows("of another generator") as rows:
+        assert squares(rows, 3)[1] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        (lambda data: data[:-1], []),
+        (lambda data: data[:-5], [7]),
+        (lambda data: b"\xff\0" + data[2:], [0]),
+        (lambda data: b"12\n" + data, []),
+        (lambda data: b"", list(range(8))),
+    ],
+)
+def test_a_damaged_row_is_measured_again(cache, damage, lost):
+    with kept_rows("mine") as rows:
+        squares(rows, 8)
+    path = cache / "mine.jsonl"
+    path.write_bytes(damage(path.read_bytes()))
+    with kept_rows("mine") as rows:
+        found, seen = squares(rows, 9)
+    assert seen == [*lost, 8]
+    assert found == [{"square": n**2} for n in range(9)]
+    with kept_rows("mine") as rows:
+        assert squares(rows, 9) == (found, [])
+
+
+def test_two_processes_never_write_the_same_rows(cache):
+    with (
+        locked(cache / "mine.lock"),
+        pytest.raises(UserError, match=r"another process is at this evaluation: wait for it, or end it \(.*mine"),
+        kept_rows("mine"),
+    ):
+        pass
+
+
+def test_rows_that_nobody_went_on_with_are_thrown_away(cache):
+    for name in ("old", "new"):
+        with kept_rows(name) as rows:
+            squares(rows, 2)
+    for path in cache.glob("old.*"):
+        os.utime(path, (0, 0))
+    with kept_rows("mine"):
+        assert not list(cache.glob("old.*"))
+        assert (cache / "new.jsonl").exists()
+
+
+def restored(tmp_path: Path) -> dict[str, Restored]:
+    rng = np.random.default_rng(0)
+    images = {}
+    for i in range(3):
+        sharp = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        write_png(tmp_path / f"{i}.png", sharp)
+        small = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        kernel = np.ones((3, 3)) / 9
+        images[str(i)] = Restored(
+            ("d", "s", str(i)), tmp_path / f"{i}.png", sharp // 2, sharp - sharp // 9, small, kernel,
+            False, ("wiener", "unsharp"), {"vgg": float(i)},
+        )  # fmt: skip
+    return images
+
+
+def test_rows_do_not_depend_on_the_processes(cache, tmp_path, monkeypatch):
+    """Nor on being kept; what the networks do stays in this process."""
+    images, found = restored(tmp_path), []
+    for workers in ("1", "2"):
+        monkeypatch.setenv("DEBLURGAN_WORKERS", workers)
+        with kept_rows(workers) as rows:
+            found.append(rows.of(images, measured, lambda image: image))
+        with kept_rows(workers) as rows:
+            found.append(rows.of(images, measured, pytest.fail))
+    assert found[0] == found[1] == found[2] == found[3]
+    score = Score(**found[0][2])
+    assert (score.frame, score["vgg"]) == ("2", 2.0)
+    assert set(score.baselines) == {"wiener", "unsharp"}
+    assert score["psnr_gain"] == score["psnr"] - score["input_psnr"] > 0
+    assert set(score.stretched) == {f"{k}{m}" for k in ("", "input_") for m in ("psnr", "ssim", "ssim_3d")}
+
+
+def test_processes_that_measure_import_no_tensorflow():
+    code = "import stages.evaluate, sys; print(sorted({'tensorflow', 'jax', 'keras'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def ready(workspace, monkeypatch):
+    """Test pairs, one of each scene less blurred than the one before, and a generator."""
+    monkeypatch.setenv("DEBLURGAN_WORKERS", "1")
+    edit_params(workspace, {"evaluate": {"panels": 3, "baselines": ["unsharp"]}})
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        sharp = rng.integers(0, 256, (40, 1100 if i == 0 else 60, 3), dtype=np.uint8)
+        for kind, image in (("blur", sharp // (1 + 1 / (i + 1))), ("sharp", sharp)):
+            write_png(workspace / f"data/resized/test/filmed/scene{i % 2}/{kind}/{i:06d}.png", image.astype(np.uint8))
+    write_png(workspace / "data/resized/unpaired/a.png", sharp)
+    save_generator(workspace, seed=1)
+    return workspace
+
+
+def save_generator(root: Path, seed: int) -> None:
+    save_model(build_generator(SMALL, seed), root / "models/generator.keras")
+
+
+def results(root: Path) -> dict[str, bytes]:
+    return contents(root / "metrics")
+
+
+def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
+    stages.evaluate.main()
+    undisturbed = results(ready)
+    (finished,) = (ready / "cache/evaluate").glob("*.jsonl")
+    finished.unlink()
+    done, last = [], 4
+
+    def counted(image):
+        if len(done) == last:
+            raise KeyboardInterrupt
+        done.append(image)
+        return measured(image)
+
+    monkeypatch.setattr(stages.evaluate, "measured", counted)
+    monkeypatch.setattr(scale, "AHEAD", 2)
+    with pytest.raises(KeyboardInterrupt):
+        stages.evaluate.main()
+    before = len(finished.read_text().splitlines())
+    assert before >= 2
+    done, last = [], None
+    stages.evaluate.main()
+    assert len(done) == 7 - before
+    assert results(ready) == undisturbed
+    done = []
+    edit_params(ready, {"evaluate": {"panels": 1}})
+    stages.evaluate.main()
+    assert done == []
+    save_generator(ready, seed=2)  # whose rows are others
+    stages.evaluate.main()
+    assert len(done) == 7
+
+
+def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
+    stages.evaluate.main()
+    metrics, report = (json.loads(Path(path).read_text()) for path in (stages.evaluate.METRICS, evaluation.REPORT))
+    assert list(metrics) == ["psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "images"]
+    assert metrics == {name: report[name] for name in metrics}
+    assert {"input_psnr", "psnr_gain_95", "baselines", "datasets", "stretched_128", "unpaired"} <= set(report)
+    assert report["unpaired"]["photos"] == 1
+    said = capsys.readouterr().out
+    evaluation.main()
+    assert capsys.readouterr().out == said
+    assert "test                           6 images   PSNR" in said
+    evaluation.REPORT.unlink()
+    with pytest.raises(UserError, match=r"report\.json is not there: `dvc repro evaluate` makes it"):
+        evaluation.main()
+
+
+def test_panels_are_the_same_photos_for_all_models(ready):
+    """In files of the same name, so that `dvc plots diff` sets a photo beside itself; narrow enough for two."""
+    chosen = []
+    for seed in (1, 2):
+        save_generator(ready, seed)
+        stages.evaluate.main()
+        chosen.append(contents(stages.evaluate.PANELS))
+    with open(stages.evaluate.IMAGES, newline="") as stream:
+        rows = sorted(csv.DictReader(stream), key=lambda row: float(row["input_psnr"]))
+    expected = [f"{row['dataset']}/{row['scene']}/{row['frame']}.png" for row in (rows[0], rows[2], rows[5])]
+    assert sorted(chosen[0]) == sorted(chosen[1]) == sorted(expected)
+    assert all(chosen[0][name] != chosen[1][name] for name in expected)
+    for path in stages.evaluate.PANELS.rglob("*.png"):
+        with Image.open(path) as image:
+            assert image.width <= 1000
+
+
+def test_panels_are_chosen_by_the_input_alone():
+    def scored(frame: str, before: float, after: float) -> Score:
+        return Score("d", "s", frame, {"input_psnr": before, "psnr": after, "psnr_gain": after - before})
+
+    rows = [scored("c", 30, 31), scored("a", 20, 29), scored("b", 25, 20), scored("d", 30, 40)]
+    assert [s.frame for s in spread(rows, 2)] == ["a", "d"]
+    assert [s.frame for s in spread(rows[::-1], 10)] == ["a", "b", "c", "d"]
+    assert spread(rows, 0) == []
+
+
+@pytest.mark.parametrize("size", [(16, 16), (48, 64), (240, 320), (720, 1280), (30, 1500), (1500, 30)])
+def test_a_panel_shows_all_images_with_captions(size):
+    rng = np.random.default_rng(0)
+    images = [np.full((*size, 3), level, np.uint8) for level in (40, 90, 140, 190)]
+    captions = ["input: 20.00 dB", "result: 21.00 dB (+1.00)", "sharp", "error"]
+    picture = panel(images, captions, "a photo")
+    assert picture.shape[1] <= PANEL_WIDTH
+    assert picture.shape[0] <= PANEL_WIDTH
+    for part, image in zip(np.array_split(picture, 4, axis=1), images, strict=True):
+        assert (part == image[0, 0]).all(axis=2).mean() > 0.001
+    other = panel(images, [*captions[:3], "another"], "a photo")
+    assert (other != picture).any()
+    assert (panel(images, captions, "another") != picture).any()
+    noise = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(4)]
+    assert panel(noise, captions, "a photo").shape == picture.shape
+
+
+def test_what_is_enlarged_is_where_the_error_is():
+    sharp = np.full((80, 120, 3), 100, np.uint8)
+    blur = sharp.copy()
+    blur[60:64, 20:24] = 130
+    error = error_map(blur, sharp)
+    assert error[61, 21].tolist() == [120, 120, 120]
+    assert error.sum() == 16 * 3 * 120
+    part = blur[where_worst(error, 20, 30)]
+    assert part.shape == (20, 30, 3)
+    assert (part == 130).sum() == 16 * 3
+    assert blur[where_worst(error, 100, 30)].shape == (80, 30, 3)
+
+
+def test_gains_have_the_same_axes_for_all_models(tmp_path):
+    names, inputs = ["gopro", "gopro", "unsplash"], [20, 25, 30]
+    pictures = []
+    for i, gains in enumerate(([1.0, 0.5, -0.2], [1.0, 0.5, -0.2], [9.0, -30.0, 60.0])):
+        save_gains(tmp_path / f"{i}.png", inputs, gains, names)
+        pictures.append(read_rgb(tmp_path / f"{i}.png"))
+    assert pictures[0].shape == (400, 1000, 3)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (pictures[0] != pictures[2]).any()
+    for edge in (np.s_[-40:], np.s_[:, :60], np.s_[:, 515:550]):  # the axes with their numbers
+        np.testing.assert_array_equal(pictures[0][edge], pictures[2][edge])

@@ -1,0 +1,72 @@
+"""Photos within a budget of memory, and what is said about them."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from deblurgan.errors import UserError
+from deblurgan.photos import Photo, pixels_of, side_by_side
+from deblurgan.restorer import Restorer
+from deblurgan.tiles import IMAGE_BYTES, Method
+
+
+def method(reach=16, **changes):
+    return Method(lambda image: np.clip(image + 0.5, -1, 1), reach=reach, bytes=1000, **changes)
+
+
+def photo(height, width, level=0.0):
+    colours = np.full((height, width, 3), level, np.float32)
+    return Photo(colours, False, False, None, {})
+
+
+def test_strength_goes_part_of_the_way():
+    before = photo(30, 40, -0.25)
+    after = Restorer(method(), strength=0.5).restored(before)
+    np.testing.assert_allclose(after.colours, 0, atol=1e-6)
+    np.testing.assert_array_equal(before.colours, -0.25)
+
+
+@pytest.mark.parametrize("tile", ["auto", "off", 500])
+def test_what_does_not_fit_into_the_memory_is_refused_by_its_size_alone(tile):
+    restorer = Restorer(method(), tile=tile, memory=1)
+    restorer.check((400, 600))
+    with pytest.raises(UserError, match=r"20000x30000|30000x20000"):
+        restorer.check((20000, 30000))
+
+
+def test_a_whole_photo_has_to_fit_where_tiles_are_off():
+    Restorer(method(), memory=0.5).check((1000, 1000))
+    with pytest.raises(UserError, match=r"^1000x1000 pixels whole need 1\.\d GB of memory or more, not 0\.5"):
+        Restorer(method(), tile="off", memory=0.5).check((1000, 1000))
+
+
+@pytest.mark.parametrize("tile", [1, 63, 64, 65, 95])
+def test_tiles_that_are_all_margin_are_refused(tile):
+    with pytest.raises(UserError, match=rf"^tiles of {tile} pixels are too small: 96 or more are needed$"):
+        Restorer(method(), tile=tile).check((200, 300))
+
+
+def test_tiles_that_overlap_widely_are_said_once(capsys):
+    restorer = Restorer(method(), tile=96, memory=1)  # margins of 32: a ninth of each tile counts
+    for _ in range(2):
+        restorer.restored(photo(200, 300))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith("deblur: warning: tiles of 96 pixels with margins of 32 make ")
+    assert " times the photo's work; with --memory 0.1 it is 3 times at most" in line
+    Restorer(method(), memory=1).restored(photo(200, 300))
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_no_photo_has_more_copies_than_the_budget_says():
+    """With a comparison, too; the few rows that are worked on at a time are as nothing beside a large photo."""
+    height, width = 1024, 2048
+    restorer = Restorer(Method(lambda image: image, reach=8, bytes=50), tile=128, memory=10, strength=0.5)
+    tracemalloc.start()
+    before = photo(height, width)
+    pixels = pixels_of(side_by_side(before, restorer.restored(before)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pixels.shape == (height, 2 * width, 3)
+    assert peak < 40 * height * width
+    assert peak < IMAGE_BYTES * height * width
