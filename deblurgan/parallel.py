@@ -119,9 +119,9 @@ def _awaited(future: Future[Result], nobody: Callable[[], str]) -> Result:
         except TimeoutError:
             if future.done():
                 return future.result()  # or the work's own error
-            if (now := nobody()) != said:
-                tqdm.write(now or "there are workers again", file=sys.stderr)
-                said = now
+            if (now := nobody()) and not said:
+                tqdm.write(now, file=sys.stderr)
+            said = now
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ def test_a_preset_runs_as_an_experiment(repo: Repo):
     twin.write_text("# Tiny\nevaluate:\n  panels: 0\n")
     repo.run(sys.executable, "-m", "deblurgan", "preset", "tiny", "-n", "tiny")
     assert read_yaml(repo.root / "params.yaml")["evaluate"]["panels"] == 0
-    assert "# pictures of input, output, sharp and error" in (repo.root / "params.yaml").read_text()
+    assert "# The tests' own parameters" in (repo.root / "params.yaml").read_text()
     assert "tiny" in repo.dvc("exp", "list")
     listed = repo.run(sys.executable, "-m", "deblurgan", "preset")
     assert all(name in listed for name in ("seed", "paper", "tiny"))
