@@ -1,0 +1,7 @@
+"""The library of the pipeline: no module knows DVC, and only `params` knows params.yaml.
+
+Rooms: `sources` (where photos come from), `cleaning` (what a photo must be), `blur` (blur that is made), `networks`,
+`training`, `restoration` (a photo in, a photo out) and `evaluation`. What several rooms share lies beside them:
+`layout`, `splits` and `seeds` (where images belong), `images`, `heif` and `colour` (pixels), `pictures` (what people
+look at), `files`, `parallel` and `memory` (the machine), `backend` (Keras), `params` and `errors`.
+"""
