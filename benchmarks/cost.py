@@ -9,12 +9,13 @@ import keras
 import numpy as np
 
 from deblurgan import backend
-from deblurgan.params import Params, check, read_yaml
+from deblurgan.params import Params, check
 from deblurgan.presets import merged
 from deblurgan.training import devices
 from deblurgan.training.crops import CropSequence
 from deblurgan.training.frames import Frame, Images
 from deblurgan.training.gan import build
+from deblurgan.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
 
 from deblurgan.errors import UserError
+from deblurgan.yaml_files import read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -216,25 +216,6 @@ class Params(Section):
         if self.generator.architecture == "nafnet" and self.train.crop % 16:
             raise ValueError(f"train.crop = {self.train.crop}: must be a multiple of 16 for a nafnet")
         return self
-
-
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Read a YAML file as DVC does (YAML 1.2: `1e-4` is a number).
-
-    Raises
-    ------
-    UserError
-        The file is missing, is not YAML, or does not hold keys and values.
-    """
-    try:
-        value = YAML(typ="safe", pure=True).load(Path(path))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run from the root of the repository") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} must hold keys and values")
-    return value
 
 
 def check(values: dict[str, Any], where: str) -> Params:

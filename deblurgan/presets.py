@@ -20,9 +20,10 @@ from ruamel.yaml import YAML, YAMLError
 
 from deblurgan.errors import UserError
 from deblurgan.files import home_expanded
-from deblurgan.params import Params, check, read_yaml
+from deblurgan.params import Params, check
 from deblurgan.sources.ingest import locate
 from deblurgan.sources.unsplash_api import Client
+from deblurgan.yaml_files import read_yaml
 
 PRESETS = Path("presets")
 

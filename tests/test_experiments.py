@@ -14,8 +14,9 @@ from conftest import PARAMS, ROOT, Repo, contents, edit_params
 from deblurgan import presets
 from deblurgan.errors import UserError
 from deblurgan.networks.model_files import load_generator
-from deblurgan.params import check, read_yaml
+from deblurgan.params import check
 from deblurgan.training.revisions import find_model
+from deblurgan.yaml_files import read_yaml
 
 pytestmark = pytest.mark.xdist_group("experiments")  # what they share is made once
 

@@ -549,7 +549,7 @@ def test_the_official_split_is_the_published_one():
 
 
 def load_scenes(path: Path) -> list[str]:
-    from deblurgan.params import read_yaml
+    from deblurgan.yaml_files import read_yaml
 
     return read_yaml(path)["split"]["val_scenes"]
 

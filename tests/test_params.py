@@ -3,12 +3,14 @@
 import copy
 
 import pytest
-from conftest import PARAMS, committed
+from conftest import PARAMS, ROOT, committed
+from dvc.utils.serialize import parse_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deblurgan.errors import UserError
-from deblurgan.params import check, load, read_yaml
+from deblurgan.params import check, load
+from deblurgan.yaml_files import parsed, read_yaml
 
 GOOD = read_yaml(PARAMS)
 
@@ -129,6 +131,57 @@ def test_exponents_are_numbers_as_dvc_writes_them(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("rate: 1e-05\nother: 1e-4\n")
     assert read_yaml(path) == {"rate": 1e-5, "other": 1e-4}
+
+
+def by_dvc(text: str):
+    """What DVC makes of params.yaml."""
+    return parse_yaml(text, "params.yaml")
+
+
+PRESETS = sorted(path.name for path in (ROOT / "presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "tests/params.yaml", *(f"presets/{name}" for name in PRESETS)])
+def test_files_are_read_as_dvc_reads_them(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert parsed(text) == by_dvc(text)
+
+
+SCALARS = (
+    "1e-4", "1e-05", "1E3", "+1", "-0", "012", "0o14", "0x1F", "0b101", "1_000", "1.", ".5", "-.5e+3", ".5e3", "1:30",
+    "yes", "no", "on", "Off", "true", "FALSE", "null", "~", "Null", "", "'1'", '"null"', ".inf", "-.INF", "0.1.2", "1-2",
+    "e3", "y", "n", "[1, 1e-4, null]", "{a: 1e-4}", "a: b", "2026-11-24", "1 # comment",
+)  # fmt: skip
+
+
+def alike(one, other) -> bool:
+    return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_values_are_read_as_dvc_reads_them(scalar):
+    text = f"key:\n  {scalar}\nlist:\n  - {scalar}\n" if ":" in scalar and " " in scalar else f"key: {scalar}\n"
+    assert alike(parsed(text)["key"], by_dvc(text)["key"])
+
+
+@settings(max_examples=300)
+@given(st.from_regex(r"[-+]?[0-9_.]{1,6}([eE][-+]?[0-9]{1,2})?|0[box][0-9a-f_]{1,4}", fullmatch=True))
+def test_numbers_are_read_as_dvc_reads_them(scalar):
+    text = f"key: {scalar}\n"
+    try:
+        expected = by_dvc(text)["key"]
+    except ValueError:
+        with pytest.raises(ValueError, match=r"invalid literal|could not convert"):
+            parsed(text)
+    else:
+        assert alike(parsed(text)["key"], expected)
+
+
+def test_a_key_that_is_there_twice_is_an_error(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: the key 'seed' is there twice"):
+        read_yaml(path)
 
 
 def test_crops_fit_the_generator():

@@ -19,8 +19,9 @@ from deblurgan.errors import UserError
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, write_png
 from deblurgan.layout import Place
-from deblurgan.params import Resize, read_yaml
+from deblurgan.params import Resize
 from deblurgan.resizing import resized
+from deblurgan.yaml_files import read_yaml
 
 
 def settings(mode="fit", width=128, height=96, kernel="lanczos") -> Resize:
