@@ -34,7 +34,6 @@ OUTPUTS = Outputs(
 def main() -> None:
     """Run the stage."""
     p = params.load()
-    require(DATA / "train", DATA / "val")
     t = p.train
     if t.deterministic and t.jit and backend.BACKEND == "tensorflow":
         raise UserError("train.jit has no effect on TensorFlow with train.deterministic: set one of them to false")
@@ -46,6 +45,7 @@ def main() -> None:
                 f"train.jit works with one device on TensorFlow, not with {share.devices}: set it to false, hide the "
                 "others (CUDA_VISIBLE_DEVICES), or set KERAS_BACKEND=jax"
             )
+        require(DATA / "train", DATA / "val")
         keras.utils.set_random_seed(p.seed)
         train(p, share, DATA, OUTPUTS)
 

@@ -96,8 +96,8 @@ def devices_of_one_processor(count: int) -> None:
 
 
 def main() -> None:
-    out, precision, devices, dropout, *epochs = sys.argv[1:]
-    devices_of_one_processor(int(devices))
+    out, precision, count, dropout, *epochs = sys.argv[1:]
+    devices_of_one_processor(int(count))
     gan.build_features = small_features
     winograd.CHANNELS = int(os.environ.get("WINOGRAD_CHANNELS", winograd.CHANNELS))
     folder, p = Path(out).with_suffix(".kept"), params(precision, float(dropout))
@@ -105,7 +105,7 @@ def main() -> None:
     for number in map(int, epochs):
         with devices.all_devices(p.train.batch_size) as share:
             keras.utils.set_random_seed(1)
-            assert share.devices == int(devices)
+            assert share.devices == int(count)
             model = build(p.generator, p.critic, p.train, p.seed)
             if not p.generator.dropout:
                 model = with_the_same_start(model)

@@ -133,7 +133,9 @@ def test_loader(monkeypatch, capsys, workspace):
     Path("metrics/speed.json").write_text(json.dumps({"steps_per_second": 1, "device": "none"}))
     monkeypatch.setattr(loader, "SECONDS", 0.01)
     called(monkeypatch, loader)
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    said = capsys.readouterr().out
+    assert "consumed by the last training: 2 images/s (none)" in said
+    assert said.count("photos blurred anew") == 2  # in memory, and decoded on the way
 
 
 def test_size(monkeypatch, capsys, tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 import stages.evaluate
 from deblurgan import parallel
 from deblurgan.errors import UserError
-from deblurgan.evaluation import scores
+from deblurgan.evaluation import evaluator, scores
 from deblurgan.evaluation.measuring import Restored, measured
 from deblurgan.evaluation.rows import Rows, kept_rows
 from deblurgan.evaluation.scores import Score, spread
@@ -187,7 +187,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
         done.append(image)
         return measured(image)
 
-    monkeypatch.setattr(stages.evaluate, "measured", counted)
+    monkeypatch.setattr(evaluator, "measured", counted)
     monkeypatch.setattr(parallel, "AHEAD", 2)
     with pytest.raises(KeyboardInterrupt):
         stages.evaluate.main()

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblurgan.networks.generators import build_critic
+from deblurgan.networks.critic import build_critic
 from deblurgan.params import Critic
 from deblurgan.training import losses
 

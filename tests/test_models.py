@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import ROOT, SMALL
 
 from deblurgan.errors import UserError
 from deblurgan.networks.critic import build_critic
@@ -160,6 +160,16 @@ def test_a_saved_generator_comes_back_and_its_bytes_depend_on_it_alone(tmp_path)
     loaded = load_generator(tmp_path / "one.keras")
     np.testing.assert_array_equal(loaded(x), generator(x))
     assert len(loaded.trainable_variables) == len(generator.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixel"), [("resnet", (-0.781753, -0.649664, -0.502595)), ("nafnet", (-1.0, -0.006061, -1.0))]
+)
+def test_generators_that_were_saved_when_the_library_was_one_folder_still_load(name, pixel):
+    """Layers are found by the names that they are registered under, not by their modules."""
+    generator = load_generator(ROOT / f"tests/data/{name}_before_moves.keras")
+    image = np.linspace(-1, 1, 32 * 32 * 3, dtype=np.float32).reshape(1, 32, 32, 3)
+    np.testing.assert_allclose(generator.predict_on_batch(image)[0, 5, 7], pixel, atol=1e-3)
 
 
 def test_what_is_no_generator_is_refused_by_name(tmp_path):

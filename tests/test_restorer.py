@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deblurgan.errors import UserError
-from deblurgan.restoration.photo_files import Photo, pixels_of, side_by_side
+from deblurgan.restoration.photo_files import Photo, before_and_after, pixels_of
 from deblurgan.restoration.restorer import Restorer
 from deblurgan.restoration.tiles import IMAGE_BYTES, Method
 
@@ -64,7 +64,7 @@ def test_no_photo_has_more_copies_than_the_budget_says():
     restorer = Restorer(Method(lambda image: image, reach=8, bytes=50), tile=128, memory=10, strength=0.5)
     tracemalloc.start()
     before = photo(height, width)
-    pixels = pixels_of(side_by_side(before, restorer.restored(before)))
+    pixels = pixels_of(before_and_after(before, restorer.restored(before)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert pixels.shape == (height, 2 * width, 3)

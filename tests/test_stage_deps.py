@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ruamel.yaml import YAML
 from stage_deps import DVC_YAML, closure, written
 
 from deblurgan.errors import UserError
-from deblurgan.params import Synthesize, load
+from deblurgan.params import Params, Synthesize, load
 from deblurgan.training.crops import CropSequence
 from deblurgan.training.frames import Frame, Images
 
@@ -33,13 +34,13 @@ def test_deps_are_the_import_closure(name: str):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_params_are_those_the_script_reads(name: str):
-    """`p.<section>` in the script, `p` being the loaded parameters, against the stage's params."""
-    tree = ast.parse((ROOT / "stages" / f"{name}.py").read_text())
+    """`p.<section>` in the script and the library below it, `p` being all parameters, against the stage's params."""
+    trees = [ast.parse((ROOT / path).read_text()) for path in closure(f"stages.{name}")]
     read = {
         node.attr
-        for node in ast.walk(tree)
+        for node in itertools.chain.from_iterable(map(ast.walk, trees))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "p"
-    }
+    } & set(Params.model_fields)
     assert read == {key.partition(".")[0] for key in STAGES[name].get("params", [])}
 
 
@@ -96,7 +97,7 @@ def test_a_missing_input_is_an_error_and_replaces_nothing(workspace, inputs, nam
     for dep in map(Path, data_of(STAGES[name])):
         hidden = dep.rename(workspace / "hidden")
         with pytest.raises(UserError, match=f"^{dep} is missing: make it with `dvc repro`, or fetch it with"):
-            stage.main(*[[]] if name == "deblur" else [])
+            stage.main()
         hidden.rename(dep)
         assert sorted(workspace.rglob("*")) == before
 

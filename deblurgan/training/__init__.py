@@ -5,3 +5,5 @@ and `step_jax` (how gradients are taken). Data: `frames` (what stays in memory) 
 `optimizers`, `callbacks` (what a person watches), `checkpoints`, `devices` (several GPUs and hosts), `revisions`
 (generators of commits).
 """
+
+from deblurgan import backend  # noqa: F401  imports Keras without its start-up notes, before any module here does
