@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from scipy.signal import fftconvolve
 
 from deblurgan.blur.convolution import add_noise, blur_image
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.trajectory import random_path
 from deblurgan.images import from_linear, quantize, to_linear
 from deblurgan.sources import bundled
 
@@ -167,7 +167,7 @@ def synthesize_benchmark(rounds: int) -> None:
 
     def ours(seed: int) -> None:
         rng = np.random.default_rng(seed)
-        add_noise(blur_image(frame, random_blur(rng, **draw).kernel), rng, 1)
+        add_noise(blur_image(frame, random_path(rng, **draw).kernel), rng, 1)
 
     def convolution_alone(seed: int) -> None:
         kernel = kernel_64(seed)
@@ -182,7 +182,7 @@ def synthesize_benchmark(rounds: int) -> None:
         quantize(from_linear(mixed) + rng.normal(0, 1 / 255, mixed.shape))
 
     def kernel_64(seed: int) -> np.ndarray:
-        kernel = random_blur(np.random.default_rng(seed), **draw).kernel[:64, :64]
+        kernel = random_path(np.random.default_rng(seed), **draw).kernel[:64, :64]
         return np.pad(kernel, ((0, 64 - len(kernel)), (0, 64 - len(kernel))))
 
     ways = {"ours": ours, "fftconvolve alone": convolution_alone, "fftconvolve, same work": same_work}

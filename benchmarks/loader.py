@@ -35,9 +35,14 @@ def main() -> None:
     speed = json.loads(Path("metrics/speed.json").read_text())
     consumed = speed["steps_per_second"] * t.batch_size * t.critic_steps
     print(f"consumed by the last training: {consumed:.0f} images/s ({speed['device']})")
-    for name, share in (("as trained", t.fresh_blur), ("pairs as they are", 0.0), ("photos blurred anew", 1.0)):
-        settings = t.model_copy(update={"fresh_blur": share})
-        pairs = load_pairs(Path("data/resized"), "train", t.crop, fresh=share > 0)
+    trained, stored = {}, {"photo_share": 1.0, "fresh_blur": False}
+    for name, changes in (
+        ("as trained", trained),
+        ("photos as stored", stored),
+        ("photos blurred anew", stored | {"fresh_blur": True}),
+    ):
+        settings = t.model_copy(update=changes)
+        pairs = load_pairs(Path("data/resized"), "train", t.crop, fresh=settings.fresh_blur)
         for place, free in (("decoded on the way", 0), ("in memory", free_memory())):
             threads = keep_in_memory(pairs, 0, t.crop, free)
             cut = images_per_second(CropSequence(pairs, settings, p.seed, p.synthesize, threads=threads))

@@ -100,7 +100,7 @@ def params(generator: dict, steps: int, options: argparse.Namespace) -> Params:
     p = load(Path(__file__).parents[1] / "params.yaml")
     recipe = {
         "steps": steps, "learning_rate": options.rate, "batch_size": options.batch, "crop": options.crop,
-        "fresh_blur": 0.5, "lambda_adversarial": 0.0, "lambda_content": 0.0, "critic_steps": 1, "ema": 0.995,
+        "photo_share": 0.5, "lambda_adversarial": 0.0, "lambda_content": 0.0, "critic_steps": 1, "ema": 0.995,
     }  # fmt: skip
     network = Generator.model_validate({**p.generator.model_dump(), **generator})
     changes = {"seed": options.seed, "generator": network, "train": p.train.model_copy(update=recipe)}

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deblurgan.blur.convolution import add_noise, blur_image
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.trajectory import random_path
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.files import files_below
 from deblurgan.images import read_rgb, to_float
@@ -35,7 +35,7 @@ def labelled(folder: Path, noise: float) -> Iterator[tuple[str, np.ndarray]]:
         rng = np.random.default_rng(seed_for(1, path.stem))
         yield "sharp", add_noise(sharp, rng, noise)
         for exposure in settings.exposure:
-            blur = random_blur(rng, length=settings.length, shake=settings.shake, exposure=(exposure,))
+            blur = random_path(rng, length=settings.length, shake=settings.shake, exposure=(exposure,))
             kind = f"blurred, {exposure:g} of {settings.length[0]:g} to {settings.length[1]:g} pixels"
             yield kind, add_noise(blur_image(sharp, blur.kernel), rng, noise)
 

@@ -5,6 +5,7 @@ On disk an image is an 8-bit RGB PNG. In memory it is `uint8` of shape (H, W, 3)
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -18,9 +19,9 @@ PNG_LEVEL = 2
 """Of zlib: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""
 
 
-def read_rgb(path: Path | str) -> np.ndarray:
+def read_rgb(file: Path | str | BinaryIO) -> np.ndarray:
     """Read an image file as `uint8` of shape (H, W, 3)."""
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
 
 

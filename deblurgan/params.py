@@ -100,6 +100,8 @@ class Synthesize(Section):
     noise: Annotated[float, Field(ge=0, le=255)]
     frames_per_pair: Positive
     in_light: bool
+    layered: Share
+    defocus: Share
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -109,6 +111,8 @@ class Synthesize(Section):
             raise ValueError("shake holds scales of tremor, at most 1 (DeblurGAN: 0.003 to 0.01)")
         if max(self.exposure) > 1:
             raise ValueError("exposure holds fractions of the trajectory, at most 1")
+        if self.layered + self.defocus > 1:
+            raise ValueError("layered + defocus are shares of all pairs: at most 1 together")
         if self.frames_per_pair % 2 == 0:
             raise ValueError("frames_per_pair must be odd: the middle frame is the sharp one")
         return self
@@ -126,7 +130,7 @@ class Resize(Section):
 class Generator(Section):
     """Architecture of the generator."""
 
-    architecture: Literal["resnet", "nafnet"]
+    architecture: Literal["resnet", "nafnet", "unet"]
     filters: Positive
     blocks: Positive
     norm: Literal["instance", "layer", "none"]
@@ -153,13 +157,17 @@ class Train(Section):
     flip: bool
     flip_vertical: bool
     rotate: bool
-    fresh_blur: Share
+    photo_share: Share
+    fresh_blur: bool
+    fresh_scale: Annotated[tuple[Share, ...], Field(strict=False, min_length=2, max_length=2)]
+    jpeg: Share
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive
     lambda_adversarial: Weight
     lambda_penalty: Weight
     lambda_content: Weight
     lambda_pixel: Weight
+    lambda_frequency: Weight
     pixel: Literal["l1", "charbonnier"]
     vgg_weights: str | None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
@@ -169,6 +177,7 @@ class Train(Section):
     beta_2: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(ge=0, lt=1)]
+    keep: Literal["best", "last"]
     validate_every: Positive
     sample_at: Annotated[tuple[Share, ...], Field(strict=False, min_length=1)]
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -179,8 +188,10 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.lambda_adversarial == self.lambda_content == self.lambda_pixel == 0:
-            raise ValueError("lambda_adversarial, lambda_content and lambda_pixel are all 0: nothing to learn from")
+        if not (self.lambda_adversarial or self.lambda_content or self.lambda_pixel or self.lambda_frequency):
+            raise ValueError("the weights of all losses (lambda_...) are 0: nothing to learn from")
+        if self.fresh_scale[0] > self.fresh_scale[1]:
+            raise ValueError("fresh_scale must be [lowest, highest]")
         if self.warmup > self.decay_from:
             raise ValueError(f"warmup ({self.warmup}) must not end after decay_from ({self.decay_from})")
         if self.steps % self.validate_every:
@@ -213,8 +224,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _crops_fit_the_generator(self) -> Self:
-        if self.generator.architecture == "nafnet" and self.train.crop % 16:
-            raise ValueError(f"train.crop = {self.train.crop}: must be a multiple of 16 for a nafnet")
+        step = {"resnet": 4, "unet": 8, "nafnet": 16}[self.generator.architecture]
+        if self.train.crop % step:
+            kind = self.generator.architecture
+            raise ValueError(f"train.crop = {self.train.crop}: must be a multiple of {step} for a {kind}")
         return self
 
 

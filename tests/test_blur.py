@@ -13,7 +13,7 @@ from scipy import ndimage, signal, stats
 
 from deblurgan.blur.camera import average_frames, camera_path, film, fold, smooth_noise
 from deblurgan.blur.convolution import TILE, add_noise, blur_image
-from deblurgan.blur.trajectory import kernel_from_path, random_blur, random_trajectory
+from deblurgan.blur.trajectory import kernel_from_path, random_path, random_trajectory
 from deblurgan.images import GAMMA
 
 seeds = st.integers(0, 2**32 - 1)
@@ -88,7 +88,7 @@ def test_a_grey_photo_stays_as_it_is(level, seed):
     image = np.full((20, 30, 3), level, np.uint8)
     rng = np.random.default_rng(seed)
     blurred = add_noise(
-        blur_image(image, random_blur(rng, length=(30, 60), shake=SHAKES, exposure=(1,)).kernel), rng, 0
+        blur_image(image, random_path(rng, length=(30, 60), shake=SHAKES, exposure=(1,)).kernel), rng, 0
     )
     np.testing.assert_allclose(blurred, image, atol=1)  # brightness is kept, borders do not darken
 
@@ -129,15 +129,15 @@ def test_trajectories_are_as_large_as_published_ones(shake):
 
 def test_a_shorter_exposure_is_a_part_of_the_path():
     arguments = {"length": (40, 40), "shake": (0.005,)}
-    whole = random_blur(np.random.default_rng(5), exposure=(1.0,), **arguments)
-    part = random_blur(np.random.default_rng(5), exposure=(0.1,), **arguments)
+    whole = random_path(np.random.default_rng(5), exposure=(1.0,), **arguments)
+    part = random_path(np.random.default_rng(5), exposure=(0.1,), **arguments)
     assert len(part.kernel) < len(whole.kernel)
     assert (part.length, part.shake, part.exposure) == (40, 0.005, 0.1)
 
 
 def blurred_photo(seed, height=40, width=50):
     rng = np.random.default_rng(seed)
-    blur = random_blur(rng, length=(20, 40), shake=SHAKES, exposure=(0.5, 1))
+    blur = random_path(rng, length=(20, 40), shake=SHAKES, exposure=(0.5, 1))
     return add_noise(blur_image(photo(height, width), blur.kernel), rng, 1)
 
 

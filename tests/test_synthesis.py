@@ -21,7 +21,7 @@ from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import blur_image
 from deblurgan.blur.synthesis import blur_of, consecutive
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.trajectory import random_path
 from deblurgan.errors import UserError
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, write_png
@@ -151,7 +151,7 @@ def test_a_seed_is_of_the_pair():
 
 def test_a_contact_sheet_shows_each_kernel():
     rng = np.random.default_rng(0)
-    kernels = [random_blur(rng, length=(20, 20), shake=(0.01,), exposure=(1,)).kernel for _ in range(11)]
+    kernels = [random_path(rng, length=(20, 20), shake=(0.01,), exposure=(1,)).kernel for _ in range(11)]
     side = max(map(len, kernels)) * 2
     sheet = kernel_sheet(kernels, columns=4, zoom=2, gap=3)
     assert sheet.shape == (3 * (side + 3) + 3, 4 * (side + 3) + 3, 3)

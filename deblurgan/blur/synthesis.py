@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from deblurgan import images
-from deblurgan.blur import camera, convolution, trajectory
+from deblurgan.blur import camera, convolution, kinds, layered, trajectory
 from deblurgan.blur.camera import average_frames
-from deblurgan.blur.convolution import add_noise, blur_image
-from deblurgan.blur.trajectory import Blur, random_blur
+from deblurgan.blur.convolution import add_noise
+from deblurgan.blur.kinds import Blur, draw_blur
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, files_below, link_or_copy, sha256_of, write_json
 from deblurgan.images import read_rgb, write_png
@@ -36,10 +36,12 @@ BATCH = 4
 class Made:
     """A row of pairs.csv: the blurred image relative to the output folder, and how it was made.
 
-    Lengths in pixels; `extent` is the width of the kernel, `frames` how many were averaged. What does not apply is 0.
+    `kind` is `motion`, `layered`, `defocus`, or `frames` for averaged ones. Lengths in pixels; `extent` is the width of
+    the kernel, `frames` how many were averaged. What does not apply is 0.
     """
 
     path: str
+    kind: str
     length: float = 0
     shake: float = 0
     exposure: float = 0
@@ -68,7 +70,8 @@ class Earlier:
     def __init__(self, folder: Path, settings: Synthesize, seed: int) -> None:
         self.folder = folder.resolve()
         code = [
-            sha256_of(file) for file in (__file__, *(m.__file__ for m in (camera, convolution, trajectory, images)))
+            sha256_of(file)
+            for file in (__file__, *(m.__file__ for m in (camera, convolution, kinds, layered, trajectory, images)))
         ]
         versions = [importlib.metadata.version(name) for name in ("numpy", "scipy", "pillow")]
         drawn = settings.model_dump(exclude={"pairs_per_photo", "frames_per_pair"})
@@ -157,7 +160,7 @@ def blur_of(photo: str, number: int, settings: Synthesize, seed: int) -> tuple[B
         The source of randomness goes on with the sensor noise.
     """
     rng = np.random.default_rng(seed_for(seed, "synthesize", photo, str(number)))
-    return random_blur(rng, length=settings.length, shake=settings.shake, exposure=settings.exposure), rng
+    return draw_blur(rng, settings), rng
 
 
 def photo_jobs(
@@ -189,11 +192,11 @@ def blur_photo(job: PhotoJob) -> Done:
             kept += 1
         else:
             sharp = read_rgb(job.photo) if sharp is None else sharp
-            blurred = blur_image(sharp, blur.kernel, linear=job.settings.in_light)
+            blurred = blur.applied(sharp, linear=job.settings.in_light)
             write_png(target, add_noise(blurred, rng, job.settings.noise))
         sums[target.name] = sha256_of(target)
         link_or_copy(job.photo, job.scene / "sharp" / f"{i:04d}.png")  # clean images are PNGs already
-        drawn = (round(blur.length, 2), blur.shake, blur.exposure, len(blur.kernel))
+        drawn = (blur.kind, round(blur.length, 2), blur.shake, blur.exposure, len(blur.kernel))
         rows.append(Made(f"{job.name}/blur/{i:04d}.png", *drawn))
     return Done(rows, scene, {content: sums}, kept)
 
@@ -263,7 +266,7 @@ def average_run(job: FramesJob) -> Done:
             raise UserError(f"{middle.parent}: {error}") from None
         write_png(target, blur)
     link_or_copy(middle, job.scene / "sharp" / middle.name)
-    row = Made(f"{job.name}/blur/{middle.name}", frames=len(job.frames))
+    row = Made(f"{job.name}/blur/{middle.name}", "frames", frames=len(job.frames))
     return Done([row], scene, {content: {target.name: sha256_of(target)}}, int(kept))
 
 

@@ -85,22 +85,33 @@ def kernel_from_path(path: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Blur:
-    """A drawn motion blur: its kernel (see `kernel_from_path`) and what it was drawn as.
+class CameraPath:
+    """Where a camera moves while its shutter is open, and what the motion was drawn as.
 
-    `length` is that of the whole trajectory in pixels, `exposure` the part of it with an open shutter.
+    Attributes
+    ----------
+    opened : numpy.ndarray
+        `complex128`: x + iy in pixels, equally spaced in time.
+    length, shake, exposure : float
+        Length of the whole trajectory in pixels, scale of the tremor, and the part of the trajectory with an open
+        shutter.
     """
 
-    kernel: np.ndarray
+    opened: np.ndarray
     length: float
     shake: float
     exposure: float
 
+    @property
+    def kernel(self) -> np.ndarray:
+        """The point spread function, see `kernel_from_path`."""
+        return kernel_from_path(self.opened)
 
-def random_blur(
-    rng: np.random.Generator, *, length: tuple[float, float], shake: tuple[float, ...], exposure: tuple[float, ...]
-) -> Blur:
-    """Draw the motion blur of a shaking camera.
+
+def random_path(
+    rng: np.random.Generator, *, length: tuple[float, ...], shake: tuple[float, ...], exposure: tuple[float, ...]
+) -> CameraPath:
+    """Draw the motion of a shaking camera.
 
     Parameters
     ----------
@@ -115,11 +126,12 @@ def random_blur(
 
     Returns
     -------
-    Blur
-        The kernel, and what was drawn.
+    CameraPath
+        The motion, and what was drawn.
     """
-    drawn_length, drawn_shake = rng.uniform(*length), float(rng.choice(shake))
+    lowest, highest = length
+    drawn_length, drawn_shake = rng.uniform(lowest, highest), float(rng.choice(shake))
     path = random_trajectory(rng, drawn_length, drawn_shake)
     drawn_exposure = float(rng.choice(exposure))
     opened = path[: max(2, round(drawn_exposure * len(path)))]
-    return Blur(kernel_from_path(opened), drawn_length, drawn_shake, drawn_exposure)
+    return CameraPath(opened, drawn_length, drawn_shake, drawn_exposure)

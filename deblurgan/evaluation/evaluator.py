@@ -99,7 +99,8 @@ class Evaluation:
         size = self.size
         untouched = size.mode == "none" or (size.mode == "fit" and shape[0] < size.height and shape[1] < size.width)
         if dataset == "unsplash" and untouched and frame.isdigit():
-            return blur_of(scene, int(frame), self.synthesize, self.seed)[0].kernel
+            blur = blur_of(scene, int(frame), self.synthesize, self.seed)[0]
+            return None if blur.motions else blur.kernel  # what varies over the picture is no kernel
         return None
 
     def restore(self, item: Pair | Path) -> Restored | Sharpened:

@@ -1,9 +1,9 @@
 """Generators, which restore images.
 
 The ResNet generator is that of Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using
-Conditional Adversarial Networks", CVPR 2018, section 3, after Johnson et al. 2016. The other generator is of the
-blocks of Chen et al., "Simple Baselines for Image Restoration" (NAFNet), ECCV 2022. Images are
-`float32` NHWC in [-1, 1].
+Conditional Adversarial Networks", CVPR 2018, section 3, after Johnson et al. 2016. There is one of the
+blocks of Chen et al., "Simple Baselines for Image Restoration" (NAFNet), ECCV 2022; and a U-Net (Ronneberger et al.
+2015) of plain residual blocks. Images are `float32` NHWC in [-1, 1].
 """
 
 import math
@@ -18,6 +18,8 @@ from deblurgan.params import Generator
 
 LEVELS = 4
 """How often the NAFNet generator halves its images."""
+UNET_WIDTHS = (1, 2, 4, 8)
+"""Channels of the U-Net on each level, from the whole size to an eighth, in those of the first."""
 
 
 def stride(generator: keras.Model) -> int:
@@ -38,6 +40,11 @@ class _Parts:
     def conv(self, x, filters: int, size: int, name: str, strides: int = 1, gain: float = building.RELU):
         init = self.initializer(gain)
         return layers.Conv2D(filters, size, strides, kernel_initializer=init, name=name)(x)
+
+    def same(self, x, filters: int, name: str, gain: float = building.RELU):
+        """A 3x3 convolution, zeros beyond the borders."""
+        init = self.initializer(gain)
+        return layers.Conv2D(filters, 3, padding="same", kernel_initializer=init, name=name)(x)
 
     def norm(self, x, name: str):
         return building.norm(x, self.settings.norm, name)
@@ -128,7 +135,36 @@ def _nafnet(make: _Parts, x):
     return make.head(x, 3, None)
 
 
-BODIES: dict[str, Callable] = {"resnet": _resnet, "nafnet": _nafnet}
+def _residual_block(make: _Parts, x, name: str, share: float = 1.0):
+    """Two 3x3 convolutions; what they add has a share of the power of what it is added to."""
+    filters = x.shape[-1]
+    y = make.norm(make.same(x, filters, f"{name}_conv1"), f"{name}_norm1")
+    y = make.dropout(layers.ReLU(name=f"{name}_relu")(y), f"{name}_dropout")
+    y = make.norm(make.same(y, filters, f"{name}_conv2", building.LINEAR * share), f"{name}_norm2")
+    return layers.Add(name=name)([x, y])
+
+
+def _unet(make: _Parts, x):
+    """A U-Net of residual blocks: one on each level down and up, and `blocks` at an eighth of the size.
+
+    There a convolution sees eight times as far as at the full size, for a tenth of the arithmetic.
+    """
+    filters, blocks = make.settings.filters, make.settings.blocks
+    x, skips = make.same(x, filters, "stem", building.LINEAR), []
+    for level, width in enumerate(UNET_WIDTHS[1:], 1):
+        x = _residual_block(make, x, f"encoder{level}")
+        skips.append(x)
+        x = make.conv(x, filters * width, 2, f"down{level}", strides=2, gain=building.LINEAR)
+    for i in range(1, blocks + 1):
+        x = _residual_block(make, x, f"body{i}", 1 / blocks)
+    for level, width in reversed(list(enumerate(UNET_WIDTHS[:-1], 1))):
+        x = make.up(x, filters * width, f"up{level}", building.LINEAR)
+        x = layers.Add(name=f"skip{level}")([x, skips.pop()])
+        x = _residual_block(make, x, f"decoder{level}")
+    return make.head(x, 3, None)
+
+
+BODIES: dict[str, Callable] = {"resnet": _resnet, "nafnet": _nafnet, "unet": _unet}
 """From blurred images to the residual ones, by the name of the architecture."""
 
 
@@ -147,7 +183,8 @@ def build_generator(settings: Generator, seed: int = 0) -> keras.Model:
     -------
     keras.Model
         Blurred images (N, H, W, 3) in [-1, 1] to restored ones of the same shape and range; H and W are multiples of
-        4 (`resnet`) or 16 (`nafnet`), see `stride`. Dropout is active in training only, so inference is deterministic.
+        4 (`resnet`), 8 (`unet`) or 16 (`nafnet`), see `stride`. Dropout is active in training only, so inference is
+        deterministic.
     """
     blurred = layers.Input((None, None, 3), name="blurred")
     residual = BODIES[settings.architecture](_Parts(settings, seed), blurred)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from deblurgan.blur.camera import average_frames, camera_path, film
 from deblurgan.blur.convolution import add_noise, blur_image
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.trajectory import random_path
 from deblurgan.errors import UserError
 from deblurgan.images import quantize, read_rgb
 from deblurgan.params import BundledCamera
@@ -147,7 +147,7 @@ def copy_bundled(out: Path, seed: int) -> Iterator[tuple[str, ...]]:
         target = out / kind / f"{photo.id}.jpg"
         if kind == "blurred":
             rng = np.random.default_rng(seed_for(seed, "unpartnered", photo.id))
-            blurred = blur_image(read_rgb(photo.path), random_blur(rng, **STRONG).kernel)
+            blurred = blur_image(read_rgb(photo.path), random_path(rng, **STRONG).kernel)
             Image.fromarray(add_noise(blurred, rng, 1)).save(target, quality=95, subsampling=0)
         elif photo.path.suffix == ".jpg":
             shutil.copyfile(photo.path, target)

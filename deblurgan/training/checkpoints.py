@@ -26,6 +26,8 @@ Logs = dict[str, float]
 FILE, BEFORE, DONE = "checkpoint.npz", "before.npz", "done"
 SAMPLE = "sample_"
 """Beginning of the names of restored images in a checkpoint."""
+BEST = "best_"
+"""Beginning of the names of the best generator's weights."""
 DAMAGED = ".damaged"
 """Suffix of a checkpoint that is of no use; it is kept until its folder goes."""
 DAYS = 28
@@ -36,13 +38,20 @@ DAYS = 28
 class Kept:
     """What a checkpoint holds: values of the variables, logs of each epoch, and what was restored for sample pictures.
 
-    Restored images are `uint8` of shape (N, H, W, 3), by the number of their step: pictures are drawn of them whenever
-    a run goes on, so that captions are those of the code that runs.
+    `best` are the weights of the averaged generator after the epoch of the highest `val_psnr`. Restored images are
+    `uint8` of shape (N, H, W, 3), by the number of their step: pictures are drawn of them whenever a run goes on, so
+    that captions are those of the code that runs.
     """
 
     values: list[np.ndarray] = field(default_factory=list)
     history: list[Logs] = field(default_factory=list)
     restored: dict[int, np.ndarray] = field(default_factory=dict)
+    best: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def best_logs(self) -> Logs:
+        """Logs of the epoch of the highest `val_psnr`, of the first of equals."""
+        return max(self.history, key=lambda logs: logs["val_psnr"])
 
 
 def fingerprint(facts: Any) -> str:
@@ -107,6 +116,7 @@ def save(folder: Path, variables: list[keras.Variable], kept: Kept) -> None:
     path = folder / FILE
     arrays = {f"{i:05d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
     arrays |= {f"{SAMPLE}{step}": images for step, images in kept.restored.items()}
+    arrays |= {f"{BEST}{i:05d}": weights for i, weights in enumerate(kept.best)}
     try:
         with new_file(path) as partial:
             with open(partial, "wb") as stream:
@@ -158,9 +168,10 @@ def _read(path: Path, shapes: list[tuple[int, ...]]) -> Kept:
         history = json.loads(str(arrays["history"]))
         restored = {int(name.removeprefix(SAMPLE)): arrays[name] for name in arrays if name.startswith(SAMPLE)}
         values = [arrays[name] for name in sorted(name for name in arrays if name.isdigit())]
+        best = [arrays[name] for name in sorted(name for name in arrays if name.startswith(BEST))]
     if [value.shape for value in values] != shapes:
         raise ValueError("it is of another network or optimizer")
-    return Kept(values, history, restored)
+    return Kept(values, history, restored, best)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -181,4 +192,6 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save."""
         self.kept.history.append({name: float(value) for name, value in (logs or {}).items()})
+        if self.kept.best_logs is self.kept.history[-1]:
+            self.kept.best = [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.averaged.weights]
         save(self.folder, self.model.state, self.kept)

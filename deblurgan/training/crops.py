@@ -1,5 +1,6 @@
 """Random crops that are a pure function of (seed, step)."""
 
+import io
 import itertools
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,11 +9,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from deblurgan.blur.convolution import add_noise, blur_image
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.convolution import add_noise
+from deblurgan.blur.kinds import draw_blur
+from deblurgan.images import read_rgb
 from deblurgan.params import Synthesize, Train
 from deblurgan.training.frames import Images
 
+QUALITY = (40, 96)
+"""Lowest quality of JPEG that is drawn, and the first that is too high: what phones and messengers use."""
 AHEAD = 2
 """Batches a worker that are cut before their turn."""
 
@@ -42,6 +46,8 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     else:
         top, left = (int(rng.integers(side - settings.crop + 1)) for side in pair.sharp.size)
         crop = pair.square(top, left, settings.crop)
+    if settings.jpeg and rng.random() < settings.jpeg:
+        crop = np.stack([compressed(crop[0], int(rng.integers(*QUALITY))), crop[1]])
     if settings.flip and rng.random() < 0.5:
         crop = crop[:, :, ::-1]
     if settings.flip_vertical and rng.random() < 0.5:
@@ -51,20 +57,28 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     return crop
 
 
+def compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """What JPEG of a quality from 1 to 95, its colours at half the size, leaves of `uint8` of shape (H, W, 3)."""
+    with io.BytesIO() as stream:
+        Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+        return read_rgb(stream)
+
+
 def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, blur: Synthesize) -> np.ndarray:
     """Enlarge a photo, blur it anew and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
 
     Enlarged photos are soft without being blurred: from sharp ones alone a network learns to sharpen whatever is soft.
     """
-    kernel = random_blur(rng, length=blur.length, shake=blur.shake, exposure=blur.exposure).kernel
-    size, radius, zoom = settings.crop, len(kernel) // 2, rng.uniform(1, settings.zoom)
+    drawn = draw_blur(rng, blur, rng.uniform(*settings.fresh_scale))
+    size, zoom = settings.crop, rng.uniform(1, settings.zoom)
+    radius = drawn.reach(size, size)
     height, width = (int(side * zoom) for side in sharp.shape[:2])
     top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
     above, before = min(top, radius), min(left, radius)
     below, behind = min(height, top + size + radius), min(width, left + size + radius)
     part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))
     inside = (slice(above, above + size), slice(before, before + size))
-    blurred = blur_image(part, kernel, linear=blur.in_light)[inside]
+    blurred = drawn.applied(part, linear=blur.in_light)[inside]
     return np.stack([add_noise(blurred, rng, blur.noise), part[inside]])
 
 
@@ -118,8 +132,8 @@ class CropSequence(keras.utils.PyDataset):
     seed
         Of all batches.
     blur
-        What new blur is drawn from. A share `settings.fresh_blur` of the crops is cut from the photos that are blurred
-        anew, the others from filmed pairs; where there are none of either kind, all from the other.
+        What new blur is drawn from. A share `settings.photo_share` of the crops is cut from photos, the others from
+        filmed pairs; where one kind is missing, all from the other.
     first
         The step to begin with.
     part, parts
@@ -153,9 +167,9 @@ class CropSequence(keras.utils.PyDataset):
         super().__init__()
         self.settings, self.seed, self.blur, self.first = settings, seed, blur, first
         self.part, self.parts = part, parts
-        drawn, filmed = ([pair for pair in pairs if (pair.blur is None) == anew] for anew in (True, False))
-        self.kinds = (drawn, filmed)
-        self.fresh = settings.fresh_blur if drawn and filmed else float(bool(drawn))
+        photos, filmed = ([pair for pair in pairs if pair.photo == photo] for photo in (True, False))
+        self.kinds = (photos, filmed)
+        self.photo_share = settings.photo_share if photos and filmed else float(bool(photos))
         # Keras's own workers begin with the first batch again after each validation
         self.pool = ThreadPoolExecutor(threads, "crops") if threads > 1 else None
         self.ahead, self.waiting = AHEAD * threads, dict[int, Future]()
@@ -190,5 +204,5 @@ class CropSequence(keras.utils.PyDataset):
         return np.array_split(array, self.parts)[self.part]
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
-        pairs = self.kinds[0 if rng.random() < self.fresh else 1]
+        pairs = self.kinds[0 if rng.random() < self.photo_share else 1]
         return random_crop(pairs[rng.integers(len(pairs))], rng, self.settings, self.blur)

@@ -62,10 +62,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Images:
-    """A pair, both halves of one size; or, without a blurred half, a photo that each crop blurs anew."""
+    """A pair, both halves of one size; or, without a blurred half, a photo that each crop blurs anew.
+
+    `photo`: its blur is synthetic.
+    """
 
     sharp: Frame
     blur: Frame | None = None
+    photo: bool = False
 
     def square(self, top: int, left: int, size: int) -> np.ndarray:
         """Cut a square out of both halves, `uint8` of shape (2, size, size, 3), blurred and sharp."""
@@ -105,24 +109,20 @@ def load_pairs(root: Path, split: str, smallest: int, *, fresh: bool = False) ->
     smallest
         Smallest height and width that can be used, in pixels; smaller pairs are counted and left out.
     fresh
-        Whether photos whose blur was drawn are blurred anew: their blurred halves are not used then, and all pairs of
-        a photo share one sharp frame.
+        Whether photos are blurred anew for each crop: their blurred halves are not used then.
 
     Raises
     ------
     UserError
         There is no such pair, one is of two sizes, or a file is no image.
     """
-    pairs, small, photos = [], [], dict[tuple, Frame]()
+    pairs, small, photos = [], [], dict[tuple, Frame]()  # all pairs of a photo share one sharp frame
     for pair in find_pairs(root / split):
-        if fresh and pair.blur.relative_to(root / split).parts[0] == DRAWN:
-            key = _photo_of(pair)
-            images = Images(photos.get(key) or photos.setdefault(key, Frame(pair.sharp)))
-        else:
-            images = Images(Frame(pair.sharp), Frame(pair.blur))
-            if images.blur.size != images.sharp.size:
-                sizes = f"{images.blur.size} and {images.sharp.size}"
-                raise UserError(f"{pair.blur} and its sharp partner differ in size: {sizes}")
+        photo = pair.blur.relative_to(root / split).parts[0] == DRAWN
+        sharp = photos.setdefault(_photo_of(pair), Frame(pair.sharp)) if photo else Frame(pair.sharp)
+        images = Images(sharp, None if photo and fresh else Frame(pair.blur), photo)
+        if images.blur and images.blur.size != sharp.size:
+            raise UserError(f"{pair.blur} and its sharp partner differ in size: {images.blur.size} and {sharp.size}")
         (pairs if min(images.sharp.size) >= smallest else small).append(images)
     if small:
         first = (small[0].blur or small[0].sharp).path

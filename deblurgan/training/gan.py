@@ -60,7 +60,8 @@ class DeblurGAN(Steps, keras.Model):
         # a function, not a layer of this model: its weights are constants, which JAX must not take away while it trains
         self.features = features and (lambda images: features(images))
         self.adversarial = settings.lambda_adversarial > 0
-        names = ("loss", "pixel", "content", "psnr", "g_adversarial", "g_norm", "d_wasserstein", "d_penalty", "d_norm")
+        names = ("loss", "pixel", "frequency", "content", "psnr", "g_adversarial", "g_norm")
+        names += ("d_wasserstein", "d_penalty", "d_norm")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
@@ -115,6 +116,9 @@ class DeblurGAN(Steps, keras.Model):
         s = self.settings
         logs = {"pixel": losses.PIXEL[s.pixel](restored, sharp)}
         total = s.lambda_pixel * logs["pixel"]
+        if s.lambda_frequency:
+            logs["frequency"] = losses.frequency(restored, sharp)
+            total += s.lambda_frequency * logs["frequency"]
         if s.lambda_content:
             wanted = ops.stop_gradient(self.features(sharp))
             logs["content"] = losses.content(self.features(restored), wanted)

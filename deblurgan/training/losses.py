@@ -60,6 +60,18 @@ def charbonnier(restored, sharp):
     return ops.mean(ops.sqrt(ops.square(restored - sharp) + 1e-6))
 
 
+def frequency(restored, sharp):
+    """Mean absolute error of the spectra, real and imaginary parts, by an orthonormal Fourier transform.
+
+    Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring" (MIMO-UNet), ICCV 2021, equation 6.
+    Errors that stretch over an image, as edges in the wrong place do, count more than scattered ones of the same size.
+    """
+    difference = ops.transpose(ops.cast(restored - sharp, "float32"), (0, 3, 1, 2))  # (N, 3, H, W)
+    real, imaginary = ops.fft2((difference, ops.zeros_like(difference)))
+    pixels = difference.shape[2] * difference.shape[3]
+    return ops.mean(ops.abs(real) + ops.abs(imaginary)) / (2 * pixels**0.5)
+
+
 PIXEL = {"l1": l1, "charbonnier": charbonnier}
 """The pixel losses by name."""
 

@@ -32,9 +32,9 @@ SAMPLE_ROWS = 4
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (
-    "blur.convolution", "blur.trajectory", "images", "networks.building", "networks.critic", "networks.generators",
-    "networks.layers", "networks.vgg19", "networks.winograd", "training.crops", "training.gan", "training.losses",
-    "training.optimizers", *(f"training.step_{backend.BACKEND}",),
+    "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
+    "networks.critic", "networks.generators", "networks.layers", "networks.vgg19", "networks.winograd",
+    "training.crops", "training.gan", "training.losses", "training.optimizers", *(f"training.step_{backend.BACKEND}",),
 )  # fmt: skip
 """Modules of the library whose change makes another training; without a change of the others it goes on."""
 LAST_GOOD = "last_good.keras"
@@ -107,7 +107,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         The data, the weights to start from or the memory do not suffice, or the training diverges.
     """
     t = p.train
-    pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur > 0)
+    pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur)
     val = load_pairs(data, "val", t.crop)
     print(f"train: {len(pairs)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
     threads = keep_in_memory(pairs, len(val), t.crop, free_memory())
@@ -147,8 +147,11 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
             fit(len(kept.history), watching)
         except Diverged as error:
             raise UserError(f"{error}{kept_generator(model, folder, divergence.lowest)}") from None
+        logs = kept.best_logs if t.keep == "best" else kept.history[-1]
+        if t.keep == "best":
+            model.averaged.set_weights(kept.best)
         save_generator(model, outputs.model)
-        write_json(outputs.metrics, {"steps": t.steps, **dict(sorted(kept.history[-1].items()))})
+        write_json(outputs.metrics, {"steps": t.steps, **dict(sorted(logs.items()))})
         progress.write(outputs.speed, backend.device())
     (outputs.curves / "metrics.json").unlink()  # DVCLive's summary, which the metrics repeat
 

@@ -1,0 +1,55 @@
+"""Lay out the data that presets/pretrain.yaml trains on: filmed pairs of several data sets, and sharp photos.
+
+    python -m benchmarks.pretraining_data data/raw/pretrain --gopro GOPRO_Large --reds REDS --frames GOPRO_240fps \
+        --photos KODAK --test-scenes REDS_001
+
+GoPro's and REDS's training scenes train, but for `--test-scenes`, which test beside GoPro's own test scenes. Frames of
+high-speed video are averaged as stored values, 7 to 13 at a time, as the GoPro data set does; their scenes validate.
+Photos, and every tenth sharp frame of the training scenes, get synthetic blur. Frames and photos are linked or copied.
+"""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.quality import averaged
+from deblurgan.errors import reported
+from deblurgan.files import files_below, link_or_copy, new_directory
+from deblurgan.images import write_png
+from deblurgan.layout import find_pairs
+
+EVERY = 10
+"""Of so many sharp frames one becomes a photo: neighbours show the same."""
+
+
+def main() -> None:
+    """Lay out the data."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    for name in ("gopro", "reds", "frames", "photos"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--test-scenes", nargs="*", default=[], help="scenes that test instead of training")
+    options = parser.parse_args()
+    with new_directory(options.out) as out:
+        for name, root in (("GOPRO", options.gopro), ("REDS", options.reds)):
+            for i, pair in enumerate(tqdm(find_pairs(root), desc=name, unit="pair")):
+                folder = pair.blur.parent.parent
+                scene = folder.name if folder.name.startswith(name[:4]) else f"{name}_{folder.name}"
+                test = folder.parent.name == "test" or scene in options.test_scenes
+                target = out / "pairs" / ("test" if test else "train") / scene
+                link_or_copy(pair.blur.resolve(), target / "blur" / pair.blur.name)
+                link_or_copy(pair.sharp.resolve(), target / "sharp" / pair.sharp.name)
+                if not test and i % EVERY == 0:
+                    photo = out / "photos" / "sharp" / f"{scene}_{pair.sharp.name}"
+                    link_or_copy(pair.sharp.resolve(), photo)
+        for i, pair in enumerate(averaged(options.frames)):
+            for half, frame in (("blur", pair.blur), ("sharp", pair.sharp)):
+                write_png(out / "pairs" / "val" / "high_speed" / half / f"{i:04d}.png", frame.pixels())
+        for path in files_below(options.photos):
+            link_or_copy(path.resolve(), out / "photos" / "sharp" / path.name)
+
+
+if __name__ == "__main__":
+    with reported("pretraining_data"):
+        main()
