@@ -6,18 +6,22 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import PARAMS, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, signal, stats
 
 from deblurgan.blur.camera import average_frames, camera_path, film, fold, smooth_noise
 from deblurgan.blur.convolution import TILE, add_noise, blur_image
+from deblurgan.blur.kinds import disc, draw_blur
+from deblurgan.blur.layered import Motion, layered_blur, random_region
 from deblurgan.blur.trajectory import kernel_from_path, random_path, random_trajectory
 from deblurgan.images import GAMMA
+from deblurgan.params import load
 
 seeds = st.integers(0, 2**32 - 1)
 SHAKES = (0.003, 0.01)
+SYNTHESIS = load(PARAMS).synthesize
 
 
 def photo(height=40, width=50, seed=0):
@@ -215,3 +219,107 @@ def test_light_is_averaged_not_stored_values():
         average_frames([frames[0], frames[0][:1]], linear=True)
     with pytest.raises(ValueError, match="no frames"):
         average_frames([], linear=True)
+
+
+def still(count=9):
+    return np.zeros(count, complex)
+
+
+def test_layers_that_stand_still_are_the_photo():
+    image = photo()
+    for linear in (True, False):
+        blurred = layered_blur(image, (Motion(still()), Motion(still()), Motion(still())), 0, linear=linear)
+        np.testing.assert_allclose(blurred, image, atol=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seeds, st.integers(-9, 9), st.integers(-9, 9))
+def test_a_background_that_is_elsewhere_is_shifted_with_mirrored_borders(seed, right, down):
+    image = photo(seed=seed)
+    expected = np.pad(image, ((9, 9), (9, 9), (0, 0)), mode="symmetric")[9 - down :, 9 - right :][:40, :50]
+    moved = layered_blur(image, (Motion(still() + right + 1j * down),), 0)
+    np.testing.assert_allclose(moved, expected, atol=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seeds)
+def test_a_background_alone_is_blurred_as_by_its_kernel(seed):
+    """But for interpolation and rounding of the frames to bytes."""
+    rng = np.random.default_rng(seed)
+    image = photo(60, 70, seed)
+    path = random_path(rng, length=(4, 30), shake=SHAKES, exposure=(1,))
+    drawn = layered_blur(image, (Motion(path.opened - path.opened.mean()),), 0)
+    expected = blur_image(image, path.kernel)
+    assert np.abs(drawn - expected).mean() < 1.5
+
+
+def test_a_camera_that_rolls_and_zooms_leaves_the_middle_and_blurs_the_corners():
+    image = np.random.default_rng(0).integers(0, 256, (101, 101, 3), dtype=np.uint8)
+    for motion in (Motion(still(), roll=0.05), Motion(still(), zoom=0.05)):
+        error = np.abs(layered_blur(image, (motion,), 0) - image)
+        assert error[48:53, 48:53].mean() < 6 < 40 < error[:10, :10].mean()
+
+
+def test_a_region_moves_while_the_background_stands():
+    image = photo(80, 90)
+    motions = (Motion(still()), Motion(np.linspace(-8, 8, 99) + 0j))
+    change = np.abs(layered_blur(image, motions, 3) - image).max(axis=2) > 0.5
+    assert 0.05 < change.mean() < 0.9
+    assert change.mean() > 0
+    other = np.abs(layered_blur(image, motions, 4) - image).max(axis=2) > 0.5
+    assert (change != other).any()  # the seed decides the outline
+
+
+@settings(max_examples=20)
+@given(seeds, st.integers(30, 90), st.integers(30, 90))
+def test_a_region_takes_its_share_of_the_picture_and_has_a_soft_edge(seed, height, width):
+    region = random_region(np.random.default_rng(seed), height, width)
+    assert region.shape == (height, width)
+    assert 0.02 < region.mean() / 255 < 0.55
+    assert ((region > 0) & (region < 255)).any()
+
+
+@settings(max_examples=20)
+@given(st.floats(0.1, 12))
+def test_a_disc_has_the_second_moment_of_a_disc(radius):
+    kernel = disc(radius)
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    assert kernel.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(kernel, kernel[::-1].T)
+    if radius > 1:  # of a disc of this radius, and of a pixel
+        moment = float(kernel.sum(axis=0) @ offsets**2)
+        assert moment == pytest.approx(radius**2 / 4 + 1 / 12, rel=0.1)
+
+
+def test_kinds_come_in_their_shares_and_without_them_nothing_changes():
+    drawn = SYNTHESIS.model_copy(update={"layered": 0.5, "defocus": 0.2})
+    kinds = [draw_blur(np.random.default_rng(n), drawn).kind for n in range(400)]
+    assert 160 < kinds.count("layered") < 240
+    assert 50 < kinds.count("defocus") < 110
+    alone = draw_blur(np.random.default_rng(7), SYNTHESIS)
+    path = random_path(np.random.default_rng(7), length=SYNTHESIS.length, shake=SYNTHESIS.shake, exposure=(0.1, 0.5, 1))
+    assert alone.kind == "motion"
+    np.testing.assert_array_equal(alone.kernel, path.kernel)
+
+
+@pytest.mark.parametrize("shares", [{"layered": 1.0}, {"defocus": 1.0}, {}])
+def test_a_scale_of_zero_hardly_blurs_and_one_blurs(shares):
+    image, drawn = photo(), SYNTHESIS.model_copy(update=shares)
+    for n in range(5):
+        still = draw_blur(np.random.default_rng(n), drawn, 0.0).applied(image, linear=True)
+        assert np.abs(still - image).mean() < 0.5
+    whole = [draw_blur(np.random.default_rng(n), drawn).applied(image, linear=True) for n in range(5)]
+    assert np.mean(np.abs(np.array(whole) - image)) > 2
+
+
+@pytest.mark.parametrize("shares", [{"layered": 1.0}, {"defocus": 1.0}, {}])
+def test_what_lies_beyond_the_reach_of_a_blur_changes_nothing(shares):
+    """But for roll and zoom, which are about the middle of what is shown: the size stays."""
+    image = photo(120, 130)
+    for n in range(4):
+        blur = draw_blur(np.random.default_rng(n), SYNTHESIS.model_copy(update={**shares, "length": (8.0, 12.0)}))
+        reach = blur.reach(120, 130)
+        changed = image.copy()
+        changed[:, :20] = 255 - changed[:, :20]
+        difference = np.abs(blur.applied(image, linear=True) - blur.applied(changed, linear=True))
+        assert difference[:, 20 + reach :].max() < 0.05

@@ -136,3 +136,21 @@ def test_the_penaltys_gradient_is_that_of_finite_differences(float64, norm, cond
         variable.assign(start)
         found = 0 if gradient is None else np.sum(gradient * direction)
         assert found == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-7), variable.path
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(4, 9), st.integers(4, 9))
+def test_the_frequency_loss_is_that_of_numpys_transform(seed, height, width):
+    one, other = np.random.default_rng(seed).uniform(-1, 1, (2, 2, height, width, 3)).astype(np.float32)
+    spectra = np.fft.fft2(one - other, axes=(1, 2), norm="ortho")
+    expected = (np.abs(spectra.real) + np.abs(spectra.imag)).mean() / 2
+    assert float(losses.frequency(one, other)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_frequency_loss_counts_scattered_errors_more_than_a_wave():
+    """Of one size; a wave has all its power in one frequency, and the sum of absolute values favours few."""
+    flat = np.zeros((1, 16, 16, 3), np.float32)
+    wave = np.broadcast_to(np.where(np.arange(16) % 2, 0.1, -0.1)[:, None], (16, 16)).astype(np.float32)
+    noise = np.random.default_rng(0).permutation(wave.ravel()).reshape(16, 16)
+    repeated, scattered = (float(losses.frequency(flat, flat + error[None, :, :, None])) for error in (wave, noise))
+    assert 0 < repeated < scattered

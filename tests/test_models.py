@@ -33,13 +33,13 @@ def test_the_papers_networks_have_the_papers_sizes():
     assert critic.compute_output_shape([(1, 256, 256, 3)] * 2) == (1, 35, 35, 1)
 
 
-@pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
+@pytest.mark.parametrize("architecture", ["resnet", "nafnet", "unet"])
 @pytest.mark.parametrize("norm", ["instance", "layer", "none"])
 @pytest.mark.parametrize("upsample", ["transpose", "resize", "shuffle"])
 def test_output_has_the_shape_and_range_of_the_input(architecture, norm, upsample):
     changes = {"architecture": architecture, "norm": norm, "upsample": upsample}
     generator = build_generator(RANDOM.model_copy(update=changes))
-    step = {"resnet": 4, "nafnet": 16}[architecture]
+    step = {"resnet": 4, "nafnet": 16, "unet": 8}[architecture]
     assert stride(generator) == step
     x = images(2, 2 * step, 3 * step, 3)
     y = generator.predict_on_batch(x)
@@ -48,7 +48,7 @@ def test_output_has_the_shape_and_range_of_the_input(architecture, norm, upsampl
     assert np.abs(y - x).max() > 1e-3
 
 
-@pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
+@pytest.mark.parametrize("architecture", ["resnet", "nafnet", "unet"])
 def test_an_identity_start_is_the_identity(architecture):
     x = images(1, 16, 32, 3)
     generator = build_generator(IDENTITY.model_copy(update={"architecture": architecture}))
@@ -90,6 +90,8 @@ def test_an_enlarging_layer_starts_with_the_power_that_its_activation_halves(ups
     [
         ("resnet", "block1_conv1", 2), ("resnet", "block1_conv2", 0.5), ("nafnet", "middle_conv1", 1),
         ("nafnet", "middle_depthwise", 1), ("nafnet", "down4", 1), ("nafnet", "up4_conv", 1),
+        ("unet", "stem", 1), ("unet", "body1_conv1", 2), ("unet", "body1_conv2", 0.5), ("unet", "down3", 1),
+        ("unet", "up3_conv", 1),
     ],
 )  # fmt: skip
 def test_other_layers_keep_power_too_twice_of_it_before_an_activation(architecture, name, power):

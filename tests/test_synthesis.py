@@ -75,7 +75,7 @@ def test_each_photo_has_its_own_seed(workspace):
     with open(OUT / "pairs.csv", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert sorted(row["path"].split("/", 1)[1] for row in rows) == [n for n in sorted(together) if "/blur/" in n]
-    assert all(30 <= float(row["length"]) <= 60 and int(row["extent"]) % 2 for row in rows)
+    assert all(row["kind"] == "motion" and 30 <= float(row["length"]) <= 60 and int(row["extent"]) % 2 for row in rows)
     assert read_rgb("metrics/synthesize/kernels.png").max() == 255
 
 

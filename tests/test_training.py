@@ -18,13 +18,14 @@ import tensorflow as tf
 from conftest import PARAMS as OWN
 from conftest import ROOT, SMALL, edit_params
 from PIL import Image
+from scipy import ndimage
 from stage_deps import closure
 from tensorboardX.proto.event_pb2 import Event
 
 import stages.train
 from deblurgan import backend
 from deblurgan.blur.convolution import blur_image
-from deblurgan.blur.trajectory import random_blur
+from deblurgan.blur.kinds import draw_blur
 from deblurgan.errors import UserError
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.files import locked
@@ -38,7 +39,7 @@ from deblurgan.pictures import CAPTION
 from deblurgan.training import losses, run
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
 from deblurgan.training.checkpoints import Kept, last_checkpoint, save, scratch
-from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, random_crop
+from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, compressed, random_crop
 from deblurgan.training.frames import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.optimizers import Trapezoid
@@ -312,11 +313,11 @@ def test_a_fresh_blur_is_that_of_the_whole_photo(size):
     draw = PARAMS.synthesize.model_copy(update={"noise": 0.0, "length": (20.0, 20.0)})
     settings, kernels = DEFAULT.model_copy(update={"crop": 32, "flip": False, "zoom": 1.0}), []
 
-    def remembered(rng, **options):
-        kernels.append(random_blur(rng, **options))
+    def remembered(*arguments):
+        kernels.append(draw_blur(*arguments))
         return kernels[-1]
 
-    with mock.patch("deblurgan.training.crops.random_blur", remembered):
+    with mock.patch("deblurgan.training.crops.draw_blur", remembered):
         for n in range(10):
             blur, crop = random_crop(Images(Frame(sharp)), np.random.default_rng(n), settings, draw)
             top, left = np.argwhere((windows(sharp, 32) == crop).all(axis=(2, 3, 4)))[0]
@@ -324,6 +325,32 @@ def test_a_fresh_blur_is_that_of_the_whole_photo(size):
             np.testing.assert_allclose(blur, np.rint(whole), atol=1)  # transforms of other sizes round otherwise
             assert (blur == np.rint(whole)).mean() > 0.999
     assert len({blur.kernel.tobytes() for blur in kernels}) == 10
+
+
+def test_the_scale_of_fresh_blur_reaches_from_sharp_to_the_whole_length():
+    sharp = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    draw = PARAMS.synthesize.model_copy(update={"noise": 0.0, "length": (20.0, 20.0), "exposure": (1.0,)})
+
+    def errors(scale):
+        settings = DEFAULT.model_copy(update={"crop": 32, "zoom": 1.0, "fresh_scale": scale})
+        crops = [random_crop(Images(Frame(sharp)), np.random.default_rng(n), settings, draw) for n in range(20)]
+        return [float(np.abs(blur.astype(int) - crop).mean()) for blur, crop in crops]
+
+    assert max(errors((0.0, 0.0))) < 1
+    assert min(errors((1.0, 1.0))) > 10
+    assert np.std(errors((0.0, 1.0))) > np.std(errors((1.0, 1.0)))
+
+
+def test_a_share_of_the_blurred_halves_passes_through_jpeg():
+    photo = np.rint(ndimage.gaussian_filter(some_photo((64, 64)).astype(float), (1, 1, 0))).astype(np.uint8)
+    pair = images_of([photo, photo])
+    settings = DEFAULT.model_copy(update={"crop": 64, "flip": False, "jpeg": 0.5})
+    crops = [random_crop(pair, np.random.default_rng(n), settings, PARAMS.synthesize) for n in range(60)]
+    assert all((sharp == photo).all() for _, sharp in crops)
+    errors = [float(np.abs(blur.astype(int) - photo).mean()) for blur, _ in crops]
+    assert 15 < np.count_nonzero(errors) < 45
+    high, low = (float(np.abs(compressed(photo, quality).astype(int) - photo).mean()) for quality in (95, 40))
+    assert 0 < high <= min(filter(None, errors)) < max(errors) <= low
 
 
 def windows(image, size):
@@ -336,16 +363,18 @@ def test_a_share_of_the_crops_is_blurred_anew():
     small = DEFAULT.model_copy(update={"batch_size": 50, "crop": 8, "steps": 10})
 
     def seen(pairs, share):
-        crops = CropSequence(pairs, small.model_copy(update={"fresh_blur": share}), 1, PARAMS.synthesize)
+        crops = CropSequence(pairs, small.model_copy(update={"photo_share": share}), 1, PARAMS.synthesize)
         return np.array([[batch[0][:, 0, 4, 4, 0], batch[1][:, 0, 4, 4, 0]] for batch in crops])
 
-    filmed, anew, kept = images_of([filmed] * 2), Images(Frame(photo)), images_of([blurred, photo])
+    filmed, anew = images_of([filmed] * 2), Images(Frame(photo), photo=True)
+    stored = Images(Frame(photo), Frame(blurred), photo=True)
     blur, sharp = seen([filmed, anew, anew], 0.9).swapaxes(0, 1)
     assert 0.8 < (sharp == 200).mean() < 0.97
     assert (blur[sharp == 200] > 150).all()
-    blur, sharp = seen([filmed, kept, kept], 0.0).swapaxes(0, 1)
-    assert 0.5 < (sharp == 200).mean() < 0.8  # two of three pairs
+    blur, sharp = seen([filmed, stored, stored], 0.5).swapaxes(0, 1)
+    assert 0.4 < (sharp == 200).mean() < 0.6
     assert (blur[sharp == 200] == 0).all()
+    assert (seen([filmed, stored], 0.0) == 10).all()
     assert (seen([filmed], 0.9) == 10).all()
     assert (seen([anew], 0.5)[:, 0] > 150).all()
 
@@ -422,7 +451,8 @@ def test_tiles_of_a_photo_are_photos_of_their_own(tmp_path):
 def test_crops_are_the_same_from_memory_and_from_files(tmp_path, share, capsys):
     """Some frames in memory, all, or none; in whatever order the threads are done."""
     write_some_of_both(tmp_path)
-    settings = DEFAULT.model_copy(update={"fresh_blur": share, "crop": 16, "steps": 12, "critic_steps": 2})
+    changes = {"photo_share": share, "fresh_blur": share > 0, "crop": 16, "steps": 12, "critic_steps": 2}
+    settings = DEFAULT.model_copy(update=changes)
     batches, kept = [], []
     needed = 2 * 40 * 50 * 3 * len(frames_of(load_pairs(tmp_path, "train", 16, fresh=share > 0)))
     for free in (needed, needed // 2, 0):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear
+from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear, quantize
 
 FEWEST, MOST = 5, 33
 """Frames of an exposure."""
@@ -111,25 +111,26 @@ def frames_of(image: np.ndarray, motions: tuple[Motion, ...], seed: int) -> Iter
     height, width = image.shape[:2]
     reach = reach_of(motions, height, width)
     margin = reach + 2  # two pixels for the interpolation
-    padded = Image.fromarray(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric"))
+    # channels as float32: Pillow's interpolation of bytes cuts fractions off, which darkens
+    padded = np.pad(image.astype(np.float32), ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
+    channels = [Image.fromarray(np.ascontiguousarray(padded[..., i])) for i in range(3)]
     rng = np.random.default_rng(seed)
     regions = [_Region.drawn(rng, height, width, margin) for _ in motions[1:]]
     count = min(MOST, max(FEWEST, math.ceil(2 * reach / STEP)))
     for i in range(count):
         moment = (i + 0.5) / count
-        frame = _moved(padded, motions[0].at(moment), margin, (0, 0, width, height), Image.Resampling.BICUBIC)
+        frame = _moved(channels, motions[0].at(moment), margin, (0, 0, width, height))
         for motion, region in zip(motions[1:], regions, strict=True):
-            place = motion.at(moment)
-            front = _moved(padded, place, margin, region.box, Image.Resampling.BICUBIC)
-            frame.paste(
-                front, region.box[:2], _moved(region.mask, place, margin, region.box, Image.Resampling.BILINEAR)
-            )
-        yield np.asarray(frame)
+            place, (left, top, right, bottom) = motion.at(moment), region.box
+            behind = frame[top:bottom, left:right]
+            front = _moved(channels, place, margin, region.box)
+            behind += _moved([region.mask], place, margin, region.box, Image.Resampling.BILINEAR) * (front - behind)
+        yield quantize(frame / 255)
 
 
 @dataclass(frozen=True)
 class _Region:
-    """A mask with a margin, and the box (left, top, right, bottom) of the picture that it may move in."""
+    """A mask with a margin, 0 to 1, and the box (left, top, right, bottom) of the picture that it may move in."""
 
     mask: Image.Image
     box: tuple[int, int, int, int]
@@ -142,23 +143,24 @@ class _Region:
             (max(0, places.min() - margin), min(side, places.max() + 1 + margin))
             for places, side in zip(region.nonzero(), region.shape, strict=True)
         )
-        return cls(Image.fromarray(np.pad(region, margin, mode="edge")), (left, top, right, bottom))
+        mask = np.pad(region, margin, mode="edge").astype(np.float32) / 255
+        return cls(Image.fromarray(mask), (left, top, right, bottom))
 
 
 def _moved(
-    image: Image.Image,
+    channels: list[Image.Image],
     place: tuple[complex, float, float],
     margin: int,
     box: tuple[int, int, int, int],
-    resample: Image.Resampling,
-) -> Image.Image:
-    """Shift, turn and scale an image about its centre, and cut a box out of what lies within its margins."""
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> np.ndarray:
+    """Shift, turn and scale an image about its centre, and cut a box out of what lies within its margins, (H, W, C)."""
     offset, angle, scale = place
-    centre_x, centre_y = image.width / 2, image.height / 2
+    centre_x, centre_y = channels[0].width / 2, channels[0].height / 2
     cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
     # from the middle of the shifted picture to a corner of the box
     x, y = box[0] + margin - centre_x - offset.real, box[1] + margin - centre_y - offset.imag
-    across = (cosine, sine, centre_x + cosine * x + sine * y)
-    down = (-sine, cosine, centre_y - sine * x + cosine * y)
+    affine = (cosine, sine, centre_x + cosine * x + sine * y, -sine, cosine, centre_y - sine * x + cosine * y)
     size = (box[2] - box[0], box[3] - box[1])
-    return image.transform(size, Image.Transform.AFFINE, (*across, *down), resample)
+    moved = [channel.transform(size, Image.Transform.AFFINE, affine, resample) for channel in channels]
+    return np.stack(moved, axis=-1)
