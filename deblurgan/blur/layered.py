@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear, quantize
 
-FEWEST, MOST = 5, 33
+FEWEST, MOST = 5, 17
 """Frames of an exposure."""
-STEP = 1.5
+STEP = 2.0
 """Pixels between the places of two frames, up to `MOST` frames: the eye sees no steps."""
 ROLL, ZOOM = 0.4, 0.004
 """Standard deviations, over an exposure, of the angle in degrees and of the logarithm of the scale."""

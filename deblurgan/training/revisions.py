@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, new_file
+from deblurgan.networks.model_files import PRETRAINED
 
 
 def find_model(name: str, output: Path) -> Path:
@@ -13,7 +14,7 @@ def find_model(name: str, output: Path) -> Path:
     Parameters
     ----------
     name
-        A path, or a git revision.
+        A path, a git revision, or `pretrained`: the generator that comes with the project.
     output
         Where a revision keeps its generator.
 
@@ -27,6 +28,8 @@ def find_model(name: str, output: Path) -> Path:
     UserError
         It is neither, or DVC cannot get it.
     """
+    if name == "pretrained":
+        return PRETRAINED
     if Path(name).is_file():
         return Path(name)
     if Path(name).suffix == ".keras":
