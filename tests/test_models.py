@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, SMALL
 
+from deblurgan.blur.convolution import blur_image
 from deblurgan.errors import UserError
+from deblurgan.evaluation.metrics import psnr
 from deblurgan.networks.critic import build_critic
 from deblurgan.networks.generators import build_generator, stride
 from deblurgan.networks.layers import ReflectionPad
-from deblurgan.networks.model_files import copy_weights, load_generator, save_model
+from deblurgan.networks.model_files import PRETRAINED, copy_weights, load_generator, save_half, save_model
 from deblurgan.params import Critic
 from deblurgan.restoration.neural import deblur
 
@@ -162,6 +164,36 @@ def test_a_saved_generator_comes_back_and_its_bytes_depend_on_it_alone(tmp_path)
     loaded = load_generator(tmp_path / "one.keras")
     np.testing.assert_array_equal(loaded(x), generator(x))
     assert len(loaded.trainable_variables) == len(generator.trainable_variables)
+
+
+def test_half_precision_halves_the_file_and_keeps_eleven_bits(tmp_path):
+    generator = build_generator(RANDOM.model_copy(update={"filters": 16}))
+    save_model(generator, tmp_path / "whole.keras")
+    save_half(tmp_path / "whole.keras", tmp_path / "half.keras")
+    sizes = [(tmp_path / f"{name}.keras").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.65 * sizes[1]
+    loaded = load_generator(tmp_path / "half.keras")
+    assert [weight.dtype for weight in loaded.weights] == ["float32"] * len(loaded.weights)
+    for ours, theirs in zip(generator.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=2**-11, atol=2**-25)
+
+
+def test_a_weight_that_half_precision_cannot_hold_is_refused(tmp_path):
+    generator = build_generator(RANDOM)
+    generator.layers[-2].bias.assign([1e6, 0, 0])
+    save_model(generator, tmp_path / "whole.keras")
+    with pytest.raises(UserError, match=r"whole\.keras: a weight of .* is too large for half precision"):
+        save_half(tmp_path / "whole.keras", tmp_path / "half.keras")
+    assert not (tmp_path / "half.keras").exists()
+
+
+def test_the_pretrained_generator_is_small_and_sharpens_a_blurred_edge():
+    assert PRETRAINED.stat().st_size < 6e6
+    edge = np.zeros((64, 64, 3), np.uint8)
+    edge[:, 32:] = 200
+    blurred = blur_image(edge, np.ones((1, 9)) / 9 * np.eye(9)[4][:, None])
+    restored = deblur(load_generator(PRETRAINED), np.rint(blurred).astype(np.uint8))
+    assert psnr(restored, edge) > psnr(np.rint(blurred).astype(np.uint8), edge)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The training step, the schedule, the crops and what is watched."""
 
 import io
+import json
 import os
 import re
 import resource
@@ -38,7 +39,7 @@ from deblurgan.params import Critic, load
 from deblurgan.pictures import CAPTION
 from deblurgan.training import losses, run
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
-from deblurgan.training.checkpoints import Kept, last_checkpoint, save, scratch
+from deblurgan.training.checkpoints import Checkpoint, Kept, last_checkpoint, save, scratch
 from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, compressed, random_crop
 from deblurgan.training.frames import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
@@ -660,9 +661,46 @@ def two_checkpoints(folder) -> DeblurGAN:
     gan, kept = model(), Kept(restored={0: np.zeros((1, 4, 4, 3), np.uint8)})
     for epoch in (1, 2):
         gan.state[0].assign(np.full(gan.state[0].shape, epoch))
-        kept.history.append({"loss": float(epoch)})
+        kept.history.append({"loss": float(epoch), "val_psnr": 20.0 - epoch})
         save(folder, gan.state, kept)
     return gan
+
+
+def test_the_best_generator_of_validation_survives_later_and_worse_ones(tmp_path):
+    gan, kept = model(), Kept()
+    checkpoint = Checkpoint(tmp_path, kept)
+    checkpoint.set_model(gan)
+    for epoch, found in enumerate([20.0, 22.0, 21.0, 22.0]):
+        gan.averaged.set_weights([np.full(weight.shape, epoch) for weight in gan.averaged.weights])
+        checkpoint.on_epoch_end(epoch, {"val_psnr": found})
+    again = last_checkpoint(tmp_path, gan.state)
+    assert again.best_logs == again.history[1]
+    assert len(again.best) == len(gan.averaged.weights)
+    assert all((weights == 1).all() for weights in again.best)
+    assert gan.averaged.get_weights()[0].max() == 3  # the training itself goes on
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_what_is_kept_is_the_best_generator_or_the_last(workspace, monkeypatch, keep):
+    tiny = {"steps": 3, "validate_every": 1, "batch_size": 1, "crop": 16, "sample_at": [0], "keep": keep, "ema": 0.0}
+    edit_params(workspace, {"train": {**tiny, "learning_rate": 0.5, "lambda_adversarial": 0.0}})
+    write_training_data(workspace)
+    seen = []
+
+    class Watched(Checkpoint):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            seen.append((logs["val_psnr"], self.model.averaged.get_weights()))
+
+    monkeypatch.setattr("deblurgan.training.run.Checkpoint", Watched)
+    monkeypatch.setattr(Divergence, "FAR", 1000.0)
+    stages.train.main()
+    best = max(seen, key=lambda epoch: epoch[0])
+    wanted = best if keep == "best" else seen[-1]
+    assert best is not seen[-1]  # at such a rate
+    assert json.loads((workspace / "metrics/train.json").read_text())["val_psnr"] == pytest.approx(wanted[0])
+    for ours, theirs in zip(load_generator(workspace / "models/generator.keras").get_weights(), wanted[1], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def without_a_member(data: bytes) -> bytes:
@@ -816,10 +854,15 @@ def test_all_code_of_a_training_either_makes_another_one_or_does_not():
     assert library == NOT_COMPUTING | set(run.COMPUTING) | steps
 
 
-def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monkeypatch):
+def write_training_data(root) -> None:
+    """A pair of each split."""
     for split in ("train", "val"):
         for half in ("blur", "sharp"):
-            write_png(workspace / f"data/resized/{split}/gopro/s/{half}/1.png", some_photo(seed=len(half)) // 4 + 96)
+            write_png(root / f"data/resized/{split}/gopro/s/{half}/1.png", some_photo(seed=len(half)) // 4 + 96)
+
+
+def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monkeypatch):
+    write_training_data(workspace)
     changes = {"steps": 8, "validate_every": 2, "sample_at": [0], "lambda_adversarial": 0, "deterministic": False}
     edit_params(workspace, {"train": changes})
 

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
 from deblurgan.restoration.jobs import Job, comparison_of, find_jobs, refuse
-from deblurgan.restoration.options import read_options
+from deblurgan.restoration.options import MODEL, read_options
 from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
 from deblurgan.restoration.restorer import Restorer
 
@@ -28,11 +29,13 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
     if options.algorithm == "deblurgan":
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
-        from deblurgan.networks.model_files import load_generator
+        from deblurgan.networks.model_files import PRETRAINED, load_generator
         from deblurgan.restoration.neural import network
 
         backend.be_deterministic()
-        method = network(load_generator(options.model), few_sizes=not options.video)
+        model = options.model or (MODEL if MODEL.is_file() else PRETRAINED)
+        method = network(load_generator(model), few_sizes=not options.video)
+        print(f"deblur: by {os.path.relpath(model)}", file=sys.stderr)
     else:
         from deblurgan.restoration.classical import algorithm
 

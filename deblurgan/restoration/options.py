@@ -46,7 +46,11 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to deblur")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
-    parser.add_argument("--model", type=Path, default=MODEL, help="generator to use (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help=f"generator to use (default: {MODEL}, which training makes; before, the one that comes with the project)",
+    )
     parser.add_argument(
         "--algorithm",
         choices=WAYS,
