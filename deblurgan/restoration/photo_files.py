@@ -119,32 +119,48 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
 
 
 def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
+    """The photo of a loaded image; `deep`: its pixels, upright, where they are of 16 bits (see `read_deep`)."""
+    # before `_kept_of` takes the orientation out of the image's EXIF
+    upright = ImageOps.exif_transpose(image) if deep is None else image
+    kept = _kept_of(image)
+    if deep is not None:
+        return _photo_of(deep, kept)
+    if upright.mode in ("CMYK", "LAB"):  # results are RGB, which the photo's own profile does not describe
+        upright = to_srgb(upright, kept.pop("icc_profile", None))
+    return _photo_of(_pixels_of_image(upright), kept)
+
+
+def _kept_of(image: Image.Image) -> dict[str, Any]:
+    """What an image says besides its pixels, without what holds for the file alone: see `Photo.kept`."""
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
     kept |= described(image)
     exif = image.getexif()
-    upright = ImageOps.exif_transpose(image) if deep is None else image
-    for tag in (ORIENTATION, XMP_TAG, *LAYOUT):
+    for tag in (ORIENTATION, XMP_TAG, *LAYOUT):  # XMP is among what `described` gives
         exif.pop(tag, None)
     if len(exif):
         kept["exif"] = exif_bytes(exif)
-    if deep is not None:
-        return _photo_of(deep, kept)
-    if upright.mode.startswith("I"):  # grey in Pillow's other integers
-        return _photo_of(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None], kept)
-    if upright.mode in ("CMYK", "LAB"):
-        upright = to_srgb(upright, kept.pop("icc_profile", None))  # no result is of such colours
+    return kept
+
+
+def _pixels_of_image(upright: Image.Image) -> np.ndarray:
+    """Grey or RGB, with or without alpha: `uint8` or, of Pillow's integers, `uint16` of shape (H, W, C)."""
+    if upright.mode.startswith("I"):  # "I;16" and its like, or "I" with 32 bits, of which `read_photo` allows 16
+        return np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None]
     grey = upright.mode in ("1", "L", "LA", "La")
     kind = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
-    # palettes and bare greys with a transparent level go by RGBA alone
-    pixels = np.asarray((upright.convert("RGBA") if kind.endswith("A") else upright).convert(kind))
-    return _photo_of(pixels.reshape(*pixels.shape[:2], -1), kept)
+    if kind.endswith("A"):
+        # Pillow turns a palette with transparency, or a grey level that is transparent, into an alpha in RGBA only
+        upright = upright.convert("RGBA")
+    pixels = np.asarray(upright.convert(kind))  # (H, W) or (H, W, C)
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
-    """Of (H, W, C): grey or three colours, with or without alpha."""
+    """The photo of `uint8` or `uint16` of shape (H, W, C): grey or RGB, with or without alpha."""
     channels, half = pixels.shape[2], np.float32(np.iinfo(pixels.dtype).max / 2)
-    grey, alpha = channels < 3, pixels[..., -1] if channels in (2, 4) else None
-    colours = np.broadcast_to(pixels[..., : 1 if grey else 3], (*pixels.shape[:2], 3)) / half - 1
+    grey = channels < 3
+    alpha = pixels[..., -1] if channels in (2, 4) else None  # (H, W)
+    colours = np.broadcast_to(pixels[..., : 1 if grey else 3], (*pixels.shape[:2], 3)) / half - 1  # (H, W, 3)
     return Photo(colours, grey, pixels.dtype == np.uint16, alpha, kept)
 
 

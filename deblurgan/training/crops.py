@@ -51,21 +51,24 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     return crop
 
 
-def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, blur: Synthesize) -> np.ndarray:
+def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, synthesis: Synthesize) -> np.ndarray:
     """Enlarge a photo, blur it anew and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
 
     Enlarged photos are soft without being blurred: from sharp ones alone a network learns to sharpen whatever is soft.
     """
-    kernel = random_blur(rng, length=blur.length, shake=blur.shake, exposure=blur.exposure).kernel
-    size, radius, zoom = settings.crop, len(kernel) // 2, rng.uniform(1, settings.zoom)
+    kernel = random_blur(rng, length=synthesis.length, shake=synthesis.shake, exposure=synthesis.exposure).kernel
+    size, radius = settings.crop, len(kernel) // 2
+    zoom = rng.uniform(1, settings.zoom)
     height, width = (int(side * zoom) for side in sharp.shape[:2])
     top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+    # the square and what the kernel mixes into it: its radius to each side, less where the photo ends; there
+    # `blur_image` mirrors the part as it would mirror the whole photo
     above, before = min(top, radius), min(left, radius)
     below, behind = min(height, top + size + radius), min(width, left + size + radius)
-    part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))
+    part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))  # (h, w, 3)
     inside = (slice(above, above + size), slice(before, before + size))
-    blurred = blur_image(part, kernel, linear=blur.in_light)[inside]
-    return np.stack([add_noise(blurred, rng, blur.noise), part[inside]])
+    blurred = blur_image(part, kernel, linear=synthesis.in_light)[inside]  # (crop, crop, 3)
+    return np.stack([add_noise(blurred, rng, synthesis.noise), part[inside]])
 
 
 def _enlarged(image: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:

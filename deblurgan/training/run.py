@@ -107,6 +107,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         The data, the weights to start from or the memory do not suffice, or the training diverges.
     """
     t = p.train
+    # images to memory first: what then is too large fails before minutes of building and compiling
     pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur > 0)
     val = load_pairs(data, "val", t.crop)
     print(f"train: {len(pairs)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
@@ -114,7 +115,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
     start = find_model(t.init_from, outputs.model) if t.init_from else None
     model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
     print(f"generator: {model.generator.count_params():,} parameters, on {backend.device()}")
-    validation = centre_crops(val, t.crop, share.devices)
+    validation = centre_crops(val, t.crop, share.devices)  # (N, crop, crop, 3) twice, N a multiple of the devices
 
     def fit(epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
         """Make the steps after an epoch; an epoch goes from one validation to the next."""
@@ -123,7 +124,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
             crops = CropSequence(pairs, t, p.seed, p.synthesize, first, share.host, share.hosts, threads)
             _fit(model, crops, tuple(crops.part_of(images) for images in validation), epoch, callbacks)
 
-    if share.host:
+    if share.host:  # not the first: it takes the state from the first host's checkpoint
         fit(share.go_on(model.state, [], 0), [])
         return
     name = name_of(p, pairs, val, start)
@@ -137,10 +138,10 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         progress = Progress(t.steps, done)
         divergence = Divergence(t.validate_every, float(psnr_of_each(blur, sharp).mean()), kept.history)
         watching = [
-            divergence,
+            divergence,  # first, so that a training that diverged leaves no checkpoint
             Curves(live, t.validate_every, kept.history, _board(name)),
             _samples(live, kept, blur, sharp, {round(moment * t.steps) for moment in t.sample_at}, done),
-            Checkpoint(folder, kept),
+            Checkpoint(folder, kept),  # after all that adds to `kept`
             progress,
         ]
         try:
