@@ -30,7 +30,7 @@ VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("r
 
 
 def features_with_random_weights() -> str:
-    """Write an archive that `vgg.build_features` reads; its path."""
+    """Write an archive that `vgg19.build_features` reads; its path."""
     from deblurgan.networks.vgg19 import LAYERS
 
     rng, channels, arrays = np.random.default_rng(0), 3, {}

@@ -182,7 +182,7 @@ def test_the_average_follows_the_generator():
         np.testing.assert_allclose(c, keep * a + (1 - keep) * b, atol=1e-6)
 
 
-def test_a_content_loss_uses_the_features():
+def test_the_perceptual_loss_uses_the_features():
     def features(images):
         return images[:, ::2, ::2, :1]
 

@@ -42,7 +42,7 @@ class Rows:
         work: Callable[[Any], Row],
         prepare: Callable[[Item], Any],
     ) -> list[Row]:
-        """The rows of all items, in their order; what is not there yet is measured, see `scale.each`."""
+        """The rows of all items, in their order; what is not there yet is measured, see `parallel.each`."""
         missing = [name for name in items if name not in self.found]
         if len(missing) < len(items):
             print(f"evaluate: {len(items) - len(missing)} of {len(items)} images were measured before")

@@ -1,4 +1,4 @@
-"""VGG19 up to block3_conv3, the features of DeblurGAN's content loss.
+"""VGG19 up to block3_conv3, the features of DeblurGAN's perceptual loss.
 
 Weights: ImageNet, as Keras publishes them (from the authors, Simonyan and Zisserman 2015).
 """

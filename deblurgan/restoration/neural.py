@@ -39,7 +39,7 @@ def reach_of(generator: keras.Model) -> Reach:
 
 
 def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
-    """Restoring by a generator, see `models.build_generator`.
+    """Restoring by a generator, see `networks.generators.build_generator`.
 
     Each new size of images costs megabytes, which oneDNN keeps of its preparations, and time where XLA compiles;
     `few_sizes` is for images of many sizes.

@@ -21,7 +21,7 @@ class Restorer:
     Parameters
     ----------
     method
-        What restores: `inference.network` or `classical.algorithm`.
+        What restores: `neural.network` or `classical.algorithm`.
     tile
         Side of the tiles, pixels; `auto`: the whole photo if it fits into the memory; `off`: always the whole.
     memory

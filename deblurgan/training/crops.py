@@ -17,7 +17,7 @@ AHEAD = 2
 """Batches a worker that are cut before their turn."""
 
 
-def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: Synthesize) -> np.ndarray:
+def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthesis: Synthesize) -> np.ndarray:
     """Cut a random square out of a pair.
 
     Parameters
@@ -29,7 +29,7 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     settings
         `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `flip`,
         `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
-    blur
+    synthesis
         What to draw a new blur from.
 
     Returns
@@ -38,7 +38,7 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
         `uint8` of shape (2, crop, crop, 3), blurred and sharp.
     """
     if pair.blur is None:
-        crop = _blurred_crop(pair.sharp.pixels(), rng, settings, blur)
+        crop = _blurred_crop(pair.sharp.pixels(), rng, settings, synthesis)
     else:
         top, left = (int(rng.integers(side - settings.crop + 1)) for side in pair.sharp.size)
         crop = pair.square(top, left, settings.crop)
@@ -115,12 +115,12 @@ class CropSequence(keras.utils.PyDataset):
     Parameters
     ----------
     pairs
-        See `datasets.load_pairs`.
+        See `training.frames.load_pairs`.
     settings
         Number of steps, size of batches, how to cut.
     seed
         Of all batches.
-    blur
+    synthesis
         What new blur is drawn from. A share `settings.fresh_blur` of the crops is cut from the photos that are blurred
         anew, the others from filmed pairs; where there are none of either kind, all from the other.
     first
@@ -138,8 +138,8 @@ class CropSequence(keras.utils.PyDataset):
     Notes
     -----
     An item is `(blur, sharp, epsilon)`: images, `uint8` of shape (batch_size, critic_steps, crop, crop, 3), a fresh
-    batch for every critic step; and where between a restored and a sharp image the critic's gradient is penalised,
-    `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
+    batch for every critic step; and epsilon, which says where between a sharp and a restored image the critic's
+    gradient is penalised (see `losses.interpolate`), `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class CropSequence(keras.utils.PyDataset):
         pairs: list[Images],
         settings: Train,
         seed: int,
-        blur: Synthesize,
+        synthesis: Synthesize,
         first: int = 0,
         part: int = 0,
         parts: int = 1,
         threads: int = 1,
     ) -> None:
         super().__init__()
-        self.settings, self.seed, self.blur, self.first = settings, seed, blur, first
+        self.settings, self.seed, self.synthesis, self.first = settings, seed, synthesis, first
         self.part, self.parts = part, parts
         drawn, filmed = ([pair for pair in pairs if (pair.blur is None) == anew] for anew in (True, False))
         self.kinds = (drawn, filmed)
@@ -184,9 +184,10 @@ class CropSequence(keras.utils.PyDataset):
     def _batch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.seed, self.first + index])
         shape = (self.settings.batch_size, self.settings.critic_steps)
-        crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)
-        blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])
-        return tuple(self.part_of(array) for array in (blur, sharp, rng.random(shape, dtype=np.float32)))
+        crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)  # (2, N critic steps, H, W, 3)
+        blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])  # (N, critic steps, H, W, 3) each
+        epsilon = rng.random(shape, dtype=np.float32)  # (N, critic steps)
+        return tuple(self.part_of(array) for array in (blur, sharp, epsilon))
 
     def part_of(self, array: np.ndarray) -> np.ndarray:
         """Cut this host's part out of what is for all, along the first axis."""
@@ -194,4 +195,4 @@ class CropSequence(keras.utils.PyDataset):
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
         pairs = self.kinds[0 if rng.random() < self.fresh else 1]
-        return random_crop(pairs[rng.integers(len(pairs))], rng, self.settings, self.blur)
+        return random_crop(pairs[rng.integers(len(pairs))], rng, self.settings, self.synthesis)
