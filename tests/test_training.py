@@ -37,7 +37,7 @@ from deblurgan.params import Critic, load
 from deblurgan.pictures import CAPTION
 from deblurgan.training import losses, run
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
-from deblurgan.training.checkpoints import Kept, last_checkpoint, save, scratch
+from deblurgan.training.checkpoints import TrainingState, last_checkpoint, save, scratch
 from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, random_crop
 from deblurgan.training.frames import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
@@ -627,7 +627,7 @@ def test_what_is_left_of_killed_trainings_goes_after_four_weeks(tmp_path, monkey
 
 def two_checkpoints(folder) -> DeblurGAN:
     """Of one epoch, whose first weight is 1, and of two, whose first weight is 2."""
-    gan, kept = model(), Kept(restored={0: np.zeros((1, 4, 4, 3), np.uint8)})
+    gan, kept = model(), TrainingState(restored={0: np.zeros((1, 4, 4, 3), np.uint8)})
     for epoch in (1, 2):
         gan.state[0].assign(np.full(gan.state[0].shape, epoch))
         kept.history.append({"loss": float(epoch)})
@@ -671,14 +671,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
 
     for name in ("checkpoint.npz", "before.npz"):
         (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
-    assert last_checkpoint(tmp_path, gan.state) == Kept()
+    assert last_checkpoint(tmp_path, gan.state) == TrainingState()
     assert f"{tmp_path / 'before.npz'} is damaged" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_network_is_left_out(tmp_path, capsys):
     two_checkpoints(tmp_path)
     other = model(critic=CRITIC.model_copy(update={"filters": 8}))
-    assert last_checkpoint(tmp_path, other.state) == Kept()
+    assert last_checkpoint(tmp_path, other.state) == TrainingState()
     assert "is damaged (it is of another network or optimizer)" in capsys.readouterr().out
 
 
@@ -688,7 +688,7 @@ def test_a_checkpoint_that_cannot_be_written_names_its_place_and_leaves_the_last
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # a write fails, as on a full disk
     try:
         with pytest.raises(UserError) as error:
-            save(tmp_path, gan.state, Kept())
+            save(tmp_path, gan.state, TrainingState())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert f"the checkpoint {tmp_path / 'checkpoint.npz'} cannot be written (File too large)" in str(error.value)
@@ -735,7 +735,7 @@ def named(tmp_path, monkeypatch, machine="this one", **changes) -> str:
     monkeypatch.setattr(backend, "facts", lambda: [machine])
     pairs, val = load_pairs(tmp_path, "train", 16, fresh=True), load_pairs(tmp_path, "train", 16)[:1]
     p = PARAMS.model_copy(update={"train": DEFAULT.model_copy(update=changes)})
-    return run.name_of(p, pairs, val, None)
+    return run.training_name(p, pairs, val, None)
 
 
 def test_a_training_is_named_by_its_data_parameters_and_code(tmp_path, monkeypatch):

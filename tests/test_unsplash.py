@@ -20,7 +20,7 @@ import stages.fetch_unsplash
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
 from deblurgan.sources import rate_limit, web
-from deblurgan.sources.photo_downloads import LeftOut, Wanted
+from deblurgan.sources.photo_downloads import LeftOutPhotos, Wanted
 from deblurgan.sources.rate_limit import Allowance
 from deblurgan.sources.unsplash_api import UnsplashPhoto
 from deblurgan.sources.web import Gone
@@ -308,7 +308,7 @@ def test_one_photo_of_one_is_not_few(workspace, api):
     ("wanted", "every"), [(40, 13), (2000, 25), (20000, 21)], ids=["three", "less than 5 %", "just less than 5 %"]
 )
 def test_photos_that_are_few_are_left_out(wanted, every):
-    left_out = LeftOut(wanted)
+    left_out = LeftOutPhotos(wanted)
     photo = UnsplashPhoto("x", "", "", "http://x", "http://x", "")
     for tried in range(every, wanted + 1, every):
         left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)
@@ -317,7 +317,7 @@ def test_photos_that_are_few_are_left_out(wanted, every):
 
 @pytest.mark.parametrize(("wanted", "few"), [(10, 3), (1000, 10), (20000, 10)])
 def test_an_outage_is_noticed_soon(wanted, few):
-    left_out = LeftOut(wanted)
+    left_out = LeftOutPhotos(wanted)
     photo = UnsplashPhoto("x", "", "", "http://x", "http://x", "")
     with pytest.raises(UserError, match=f"{few + 1} of {few + 1} photos cannot be had"):
         for tried in range(1, 30):

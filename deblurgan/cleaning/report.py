@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from deblurgan.cleaning.folder import Kept, Label, Refused
+from deblurgan.cleaning.folder import KeptImage, Label, RejectedImage
 from deblurgan.layout import scene_of
 
 
@@ -12,7 +12,7 @@ def across_scenes(labels: list[Label]) -> list[Label]:
     return [n for n in labels if n.near_duplicate_of and scene_of(n.path) != scene_of(n.near_duplicate_of)]
 
 
-def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
+def counts(kept: list[KeptImage], refused: list[RejectedImage], labels: list[Label]) -> dict[str, Any]:
     """Count everything, for metrics/clean.json."""
     return {
         "found": len(kept) + len(refused),

@@ -58,7 +58,7 @@ class Sharpened:
 
 def measured(job: Restored | Sharpened) -> Row:
     """Do either job."""
-    return scored(job) if isinstance(job, Restored) else blurriness(job)
+    return scored(job) if isinstance(job, Restored) else blur_effects(job)
 
 
 def scored(job: Restored) -> Row:
@@ -73,7 +73,7 @@ def scored(job: Restored) -> Row:
     return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched}
 
 
-def blurriness(job: Sharpened) -> Row:
+def blur_effects(job: Sharpened) -> Row:
     """How blurred a photo is, 0 to 1, before and after."""
     before, after = (float(blur_effect(photo, channel_axis=-1)) for photo in (job.before, job.after))
     return {"blur_effect": after, "input_blur_effect": before}

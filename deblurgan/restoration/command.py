@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
-from deblurgan.restoration.jobs import Job, LeftOut, comparison_of, find_jobs, refuse
+from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, refuse
 from deblurgan.restoration.options import read_options
 from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
 from deblurgan.restoration.restorer import Restorer
@@ -77,7 +77,7 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
     return True
 
 
-def results_of(job: Job, options: argparse.Namespace) -> list[Path]:
+def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:
     """The files that are made of a file: its result, and what is asked for besides."""
     if options.video:
         return [job.place.with_suffix(".mp4")]
@@ -97,7 +97,7 @@ def say(path: Path, error: Exception) -> None:
     tqdm.write(f"deblur: error: {path}: {reason}", file=sys.stderr)
 
 
-def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
+def planned(jobs: list[DeblurJob], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
     """What is to be done, each file with its results, and how many are there already; what cannot be is said."""
     todo, there, taken = [], 0, set()
     for job in jobs:

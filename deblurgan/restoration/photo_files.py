@@ -19,7 +19,7 @@ from deblurgan.colour import to_srgb
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.restoration.metadata import XMP_TAG, described, segment, texts
-from deblurgan.restoration.sixteen_bit import ORIENTATION, deep_png, read_deep
+from deblurgan.restoration.sixteen_bit import ORIENTATION, read_sixteen_bit, sixteen_bit_png
 from deblurgan.restoration.tiff import exif_bytes, tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
@@ -54,10 +54,10 @@ class Photo:
     ----------
     colours
         `float32` of shape (H, W, 3) in [-1, 1]; of a grey photo, three times the same.
-    grey, deep
-        Whether the file has one channel of colour; and 16 bits of it.
+    grey, sixteen_bit
+        Whether the file has one channel of colour; and whether it has 16 bits a channel.
     alpha
-        Of shape (H, W), `uint16` if deep and `uint8` if not; or None.
+        Of shape (H, W), `uint16` for a photo of 16 bits, else `uint8`; or None.
     kept
         What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`, and see `metadata.described`.
     before
@@ -66,7 +66,7 @@ class Photo:
 
     colours: np.ndarray
     grey: bool
-    deep: bool
+    sixteen_bit: bool
     alpha: np.ndarray | None
     kept: dict[str, Any]
     before: np.ndarray | None = None
@@ -106,25 +106,29 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             if image.mode == "F":
                 raise UserError("float data: its range is not known")
             allowed((image.height, image.width))
-            deep = read_deep(image, data)
-            if deep is None:
+            sixteen_bit = read_sixteen_bit(image, data)
+            if sixteen_bit is None:
                 image.load()
-            if deep is None and image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
+            if (
+                sixteen_bit is None
+                and image.mode == "I"
+                and not all(0 <= level <= 65535 for level in image.getextrema())
+            ):
                 raise UserError("integers of more than 16 bits: their range is not known")
-            return _decoded(image, deep)
+            return _decoded(image, sixteen_bit)
         except (UserError, MemoryError):
             raise
         except Exception as error:  # of the decoder, or of odd metadata
             raise UserError(f"broken: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
-    """The photo of a loaded image; `deep`: its pixels, upright, where they are of 16 bits (see `read_deep`)."""
+def _decoded(image: Image.Image, sixteen_bit: np.ndarray | None) -> Photo:
+    """The photo of a loaded image, of whose pixels those of 16 bits come from `read_sixteen_bit`."""
     # before `_kept_of` takes the orientation out of the image's EXIF
-    upright = ImageOps.exif_transpose(image) if deep is None else image
+    upright = ImageOps.exif_transpose(image) if sixteen_bit is None else image
     kept = _kept_of(image)
-    if deep is not None:
-        return _photo_of(deep, kept)
+    if sixteen_bit is not None:
+        return _photo_of(sixteen_bit, kept)
     if upright.mode in ("CMYK", "LAB"):  # results are RGB, which the photo's own profile does not describe
         upright = to_srgb(upright, kept.pop("icc_profile", None))
     return _photo_of(_pixels_of_image(upright), kept)
@@ -169,7 +173,7 @@ def pixels_of(photo: Photo) -> np.ndarray:
     shown = [colours for colours in (photo.before, photo.colours) if colours is not None]
     channels = (1 if photo.grey else 3) + (photo.alpha is not None)
     height, width = photo.colours.shape[:2]
-    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.deep else np.uint8)
+    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.sixteen_bit else np.uint8)
     for i, colours in enumerate(shown):
         half = pixels[:, i * width : (i + 1) * width]
         for top in range(0, height, ROWS):  # a few rows at a time: floats take four times the memory
@@ -219,14 +223,14 @@ def write_photos(results: Iterable[tuple[Path, Photo | bytes]]) -> None:
 
 
 def _encoded(photo: Photo, kind: str) -> bytes:
-    if photo.deep and kind in ("JPEG", "WEBP"):
-        photo = replace(photo, deep=False, alpha=_eight_bits(photo.alpha))
+    if photo.sixteen_bit and kind in ("JPEG", "WEBP"):
+        photo = replace(photo, sixteen_bit=False, alpha=_eight_bits(photo.alpha))
     pixels = pixels_of(photo if kind != "JPEG" else replace(photo, alpha=None))
     try:
         if kind == "TIFF":
             return tiff(pixels, photo.kept)
-        if photo.deep and pixels.shape[2] > 1:
-            return deep_png(pixels, photo.kept)
+        if photo.sixteen_bit and pixels.shape[2] > 1:
+            return sixteen_bit_png(pixels, photo.kept)
         image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
         if kind == "WEBP":
             image = image.convert("RGB" if photo.alpha is None else "RGBA")

@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
     photo: UnsplashPhoto
 
 
-class LeftOut:
+class LeftOutPhotos:
     """Photos that cannot be had, as long as they are few: a host that fails must not look like a small data set.
 
     Parameters
@@ -87,7 +87,7 @@ def search(settings: FetchUnsplash, client: Client | None) -> Iterator[Wanted]:
         found = (
             client.search(query, settings.photos_per_query)
             if client
-            else unsplash_lite.find_photos(settings.lite or "", query, settings.photos_per_query)
+            else unsplash_lite.search_table(settings.lite or "", query, settings.photos_per_query)
         )
         new = {photo.id: photo for photo in found if photo.id not in seen}
         seen |= set(new)
@@ -98,7 +98,7 @@ def search(settings: FetchUnsplash, client: Client | None) -> Iterator[Wanted]:
         raise UserError("nothing found for any of fetch_unsplash.sharp_queries and blurred_queries: change them")
 
 
-def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftOut) -> Iterator[Wanted]:
+def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftOutPhotos) -> Iterator[Wanted]:
     """Report the download of each photo; yield those that Unsplash still has."""
     for tried, one in enumerate(tqdm(wanted, "downloads reported", unit="photo"), 1):
         try:
@@ -113,7 +113,7 @@ def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftO
             yield one
 
 
-def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOut) -> Iterator[tuple[Wanted, Path]]:
+def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOutPhotos) -> Iterator[tuple[Wanted, Path]]:
     """Bring photos into the cache, those that are not there yet.
 
     Parameters
@@ -192,14 +192,14 @@ def _fault(answer: requests.Response) -> str:
     return ""
 
 
-def download(out: Path, settings: FetchUnsplash) -> Iterator[tuple[str, ...]]:
+def download_photos(out: Path, settings: FetchUnsplash) -> Iterator[tuple[str, ...]]:
     """Write what Unsplash has, and left_out.csv if it lacks some of it; yield the rows of photos.csv."""
     client = Client.from_environment() if settings.source == "api" else None
     wanted = list(search(settings, client))
-    left_out = LeftOut(len(wanted))
+    left_out = LeftOutPhotos(len(wanted))
     there = list(reported_downloads(wanted, client, left_out)) if client else wanted
     for (kind, query, photo), path in fetch_photos(there, settings.width, left_out):
         link_or_copy(path, out / kind / f"{photo.id}.jpg")
         yield photo.id, kind, photo.photographer, photo.profile, photo.link, photo.licence, query
     if left_out.rows:
-        write_csv(out / "left_out.csv", [LeftOut.COLUMNS, *left_out.rows])
+        write_csv(out / "left_out.csv", [LeftOutPhotos.COLUMNS, *left_out.rows])

@@ -16,7 +16,7 @@ TABLES = "photos.[ct]sv*"
 LICENCE = "Unsplash Dataset Lite: internal use, also for training models; not for redistribution"
 
 
-def find_photos(path: Path | str, query: str, count: int) -> Iterator[UnsplashPhoto]:
+def search_table(path: Path | str, query: str, count: int) -> Iterator[UnsplashPhoto]:
     """Find photos whose description holds every word of a query, in the order of the list.
 
     Parameters

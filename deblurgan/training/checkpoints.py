@@ -33,7 +33,7 @@ DAYS = 28
 
 
 @dataclass
-class Kept:
+class TrainingState:
     """What a checkpoint holds: values of the variables, logs of each epoch, and what was restored for sample pictures.
 
     Restored images are `uint8` of shape (N, H, W, 3), by the number of their step: pictures are drawn of them whenever
@@ -96,7 +96,7 @@ def _days_since(folder: Path) -> float:
     return (time.time() - folder.stat().st_mtime) / 86400
 
 
-def save(folder: Path, variables: list[keras.Variable], kept: Kept) -> None:
+def save(folder: Path, variables: list[keras.Variable], kept: TrainingState) -> None:
     """Write the state of a training, with what it has logged and restored; the checkpoint before it stays, too.
 
     Raises
@@ -122,7 +122,7 @@ def save(folder: Path, variables: list[keras.Variable], kept: Kept) -> None:
         ) from None
 
 
-def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> Kept:
+def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> TrainingState:
     """Read the last checkpoint, or the one before it where that is damaged, which is said.
 
     Parameters
@@ -134,7 +134,7 @@ def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> Kept:
 
     Returns
     -------
-    Kept
+    TrainingState
         Empty if there is none.
     """
     shapes = [tuple(variable.shape) for variable in variables]
@@ -150,17 +150,17 @@ def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> Kept:
             os.replace(path, path.with_suffix(DAMAGED))
             then = "from the checkpoint before it, if there is one" if path.name == FILE else "anew"
             print(f"{path} is damaged ({reason}) and left out: training goes on {then}", flush=True)
-    return Kept()
+    return TrainingState()
 
 
-def _read(path: Path, shapes: list[tuple[int, ...]]) -> Kept:
+def _read(path: Path, shapes: list[tuple[int, ...]]) -> TrainingState:
     with np.load(path) as arrays:  # the CRC-32 of each member is checked
         history = json.loads(str(arrays["history"]))
         restored = {int(name.removeprefix(SAMPLE)): arrays[name] for name in arrays if name.startswith(SAMPLE)}
         values = [arrays[name] for name in sorted(name for name in arrays if name.isdigit())]
     if [value.shape for value in values] != shapes:
         raise ValueError("it is of another network or optimizer")
-    return Kept(values, history, restored)
+    return TrainingState(values, history, restored)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -174,7 +174,7 @@ class Checkpoint(keras.callbacks.Callback):
         Of earlier runs; its history grows.
     """
 
-    def __init__(self, folder: Path, kept: Kept) -> None:
+    def __init__(self, folder: Path, kept: TrainingState) -> None:
         super().__init__()
         self.folder, self.kept = folder, kept
 

@@ -112,7 +112,7 @@ class DeblurGAN(Steps, keras.Model):
         return total, logs
 
     def reconstruction_losses(self, restored, sharp) -> tuple:
-        """Weighted sum of pixel and perceptual loss (`loss` in the logs), and each before its weight (`pixel`, `content`)."""
+        """Weighted sum of pixel and perceptual loss, and the logs: `loss`; `pixel`, `content` before their weights."""
         s = self.settings
         logs = {"pixel": losses.PIXEL[s.pixel](restored, sharp)}
         total = s.lambda_pixel * logs["pixel"]

@@ -21,7 +21,7 @@ from deblurgan.networks.model_files import load_generator, save_model
 from deblurgan.params import Params
 from deblurgan.training import devices
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
-from deblurgan.training.checkpoints import Checkpoint, Kept, fingerprint, last_checkpoint, meaning_of, scratch
+from deblurgan.training.checkpoints import Checkpoint, TrainingState, fingerprint, last_checkpoint, meaning_of, scratch
 from deblurgan.training.crops import CropSequence, centre_crops
 from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
@@ -50,7 +50,7 @@ class Outputs:
     speed: Path
 
 
-def name_of(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
+def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
     """Name this training by its data, its parameters and the code that computes it.
 
     Where the same bytes are asked for, also by this machine: on others it goes on otherwise.
@@ -127,7 +127,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
     if share.host:  # not the first: it takes the state from the first host's checkpoint
         fit(share.go_on(model.state, [], 0), [])
         return
-    name = name_of(p, pairs, val, start)
+    name = training_name(p, pairs, val, start)
     with scratch(name) as folder, Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
         kept = last_checkpoint(folder, model.state)
         share.go_on(model.state, kept.values, len(kept.history))
@@ -181,7 +181,7 @@ def _board(name: str) -> Path | None:
     return home_expanded(folder) / name if folder else None
 
 
-def _samples(live: Live, kept: Kept, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> Samples:
+def _samples(live: Live, kept: TrainingState, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> Samples:
     """Sample pictures of a few validation crops, spread over all."""
     rows = np.linspace(0, len(blur) - 1, min(SAMPLE_ROWS, len(blur))).round().astype(int)
     return Samples(live, kept.restored, blur[rows], sharp[rows], at, done)

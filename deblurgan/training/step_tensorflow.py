@@ -21,9 +21,9 @@ class Steps:
         Returns
         -------
         dict
-            Means since the start of the epoch: `loss`, the weighted sum of pixel and perceptual loss; `pixel`, `content`
-            (perceptual), `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights; `g_norm` and `d_norm`,
-            the norms of the gradients (g: of the generator; d: of the critic).
+            Means since the start of the epoch: `loss`, the weighted sum of pixel and perceptual loss; `pixel`,
+            `content` (perceptual), `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights; `g_norm` and
+            `d_norm`, the norms of the gradients (g: of the generator; d: of the critic).
         """
         blur, sharp, epsilon = self.prepared(batch)  # (N, critic steps, H, W, 3) twice, (N, critic steps)
         last = self.settings.critic_steps - 1
