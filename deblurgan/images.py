@@ -19,7 +19,16 @@ PNG_LEVEL = 2
 
 
 def read_rgb(path: Path | str) -> np.ndarray:
-    """Read an image file as `uint8` of shape (H, W, 3)."""
+    """Read an image file as `uint8` of shape (H, W, 3).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_png(f"{folder}/red.png", np.full((2, 3, 3), (255, 0, 0), np.uint8))
+    ...     read_rgb(f"{folder}/red.png")[0, 0].tolist()
+    [255, 0, 0]
+    """
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 

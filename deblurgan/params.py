@@ -241,7 +241,14 @@ def check(values: dict[str, Any], where: str) -> Params:
 
 
 def load(path: Path | str = "params.yaml") -> Params:
-    """Read and check params.yaml (see `check`)."""
+    """Read and check params.yaml (see `check`).
+
+    Examples
+    --------
+    >>> p = load("params.yaml")
+    >>> p.train.steps >= p.train.validate_every
+    True
+    """
     return check(read_yaml(path), str(path))
 
 

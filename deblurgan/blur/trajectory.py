@@ -64,6 +64,15 @@ def kernel_from_path(path: np.ndarray) -> np.ndarray:
     numpy.ndarray
         `float64` of shape (K, K), K odd and as small as the path allows, non-negative, sum 1, and with its
         centroid at the centre of the middle pixel (each position is shared bilinearly by four pixels).
+
+    Examples
+    --------
+    A camera that spends as long at each of three pixels of a row:
+
+    >>> kernel_from_path(np.array([0, 1, 2])).round(2)
+    array([[0.  , 0.  , 0.  ],
+           [0.33, 0.33, 0.33],
+           [0.  , 0.  , 0.  ]])
     """
     path = path - path.mean()
     radius = math.ceil(max(np.abs(path.real).max(), np.abs(path.imag).max()))
@@ -117,6 +126,15 @@ def random_blur(
     -------
     Blur
         The kernel, and what was drawn.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> blur = random_blur(rng, length=(20, 40), shake=(0.003, 0.01), exposure=(0.5, 1.0))
+    >>> 20 <= blur.length <= 40
+    True
+    >>> round(float(blur.kernel.sum()), 6)
+    1.0
     """
     drawn_length, drawn_shake = rng.uniform(*length), float(rng.choice(shake))
     path = random_trajectory(rng, drawn_length, drawn_shake)

@@ -29,6 +29,14 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     ------
     ValueError
         Not `uint8`, or of different shapes.
+
+    Examples
+    --------
+    Every value one grey level off:
+
+    >>> photo = np.full((16, 16, 3), 128, np.uint8)
+    >>> round(psnr(photo + np.uint8(1), photo), 2)
+    48.13
     """
     _check(image, reference)
     with np.errstate(divide="ignore"):  # equal images
@@ -55,6 +63,14 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
     ------
     ValueError
         Not `uint8`, of different shapes, or smaller than the window.
+
+    Examples
+    --------
+    >>> photo = np.arange(16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
+    >>> round(ssim(photo, photo), 6)
+    1.0
+    >>> ssim(255 - photo, photo) < 0
+    True
     """
     _check(image, reference)
     if min(image.shape[:2]) < 2 * SSIM_RADIUS + 1:

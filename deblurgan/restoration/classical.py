@@ -84,6 +84,18 @@ def algorithm(name: str, kernel: np.ndarray | None = None, *, in_light: bool) ->
         Point spread function of the blur, shape (K, K), K odd, sum 1. None: it is not known; `guessed_kernel`.
     in_light
         Whether the blur has mixed light (gamma 2.2), as in a camera, or stored values.
+
+    Examples
+    --------
+    >>> from skimage import data
+    >>> from deblurgan.blur.convolution import blur_image
+    >>> from deblurgan.evaluation.metrics import psnr
+    >>> sharp = data.astronaut()[:128, :128]
+    >>> kernel = guessed_kernel(2.0)
+    >>> blurred = np.rint(blur_image(sharp, kernel)).astype(np.uint8)
+    >>> restored = tiles.deblur(algorithm("wiener", kernel, in_light=True), blurred)
+    >>> psnr(restored, sharp) > psnr(blurred, sharp) + 1
+    True
     """
     iterations = CAUTIOUS if kernel is None else ITERATIONS
     kernel = guessed_kernel() if kernel is None else kernel

@@ -58,5 +58,20 @@ def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
 
 
 def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:
-    """Deblur one image by a generator, see `tiles.deblur`."""
+    """Deblur one image by a generator, see `tiles.deblur`.
+
+    Examples
+    --------
+    A generator that has not been trained yet leaves images as they are:
+
+    >>> from deblurgan.networks.generators import build_generator
+    >>> from deblurgan.params import Generator
+    >>> generator = build_generator(
+    ...     Generator(architecture="resnet", filters=4, blocks=1, norm="none", upsample="resize", dropout=0,
+    ...               identity_start=True)
+    ... )
+    >>> photo = np.arange(21 * 30 * 3).reshape(21, 30, 3).astype(np.uint8)
+    >>> bool((deblur(generator, photo) == photo).all())
+    True
+    """
     return tiles.deblur(network(generator), image)

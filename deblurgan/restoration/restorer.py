@@ -28,6 +28,16 @@ class Restorer:
         Budget of a photo's restoration, GB. It holds whatever `tile` is.
     strength
         0 leaves photos as they are, 1 deblurs them fully.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deblurgan.restoration.classical import algorithm
+    >>> restorer = Restorer(algorithm("unsharp", in_light=True), strength=0.5)
+    >>> grey = np.zeros((48, 64, 3), np.float32)
+    >>> photo = Photo(grey, grey=False, sixteen_bit=False, alpha=None, kept={})
+    >>> restorer.restored(photo).colours.shape
+    (48, 64, 3)
     """
 
     def __init__(
