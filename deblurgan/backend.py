@@ -77,7 +77,7 @@ def device() -> str:
 
 
 def facts() -> list[str]:
-    """All of this machine that changes the last bits of a training: device, versions, switches, processor, threads."""
+    """What changes the last bits of a training on this machine: device, versions, switches, processor, threads."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
     switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
     cpu = Path("/proc/cpuinfo")

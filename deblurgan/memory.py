@@ -1,4 +1,4 @@
-"""How much memory is free: of the machine, and of the control groups that containers and batch systems set."""
+"""How much memory is free: on the machine, and within the control groups of containers and batch systems."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The same work on one core, on all cores or on a cluster: one seam, `concurrent.futures.Executor`.
+"""The same work on one core, on all cores or on a cluster, by `concurrent.futures.Executor`.
 
 The work is a function of one item that can be pickled; it may run anywhere, at any time, and twice. Results come in the
 order of the items, so that nothing depends on the number of workers.

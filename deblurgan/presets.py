@@ -66,7 +66,7 @@ def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
 
 
 def check_that_all_is_there(p: Params) -> None:
-    """Stop where a source or weights that the parameters name cannot be had: DVC would notice after hours of work.
+    """Stop if a source or a weights file of the parameters is missing: DVC would notice after hours of work.
 
     Raises
     ------

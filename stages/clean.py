@@ -38,9 +38,10 @@ def clean() -> None:
                 print(f"doubtful {label.path}: {label.doubt} (blurriness {label.blurriness})")
         if leaking := across_scenes(labels):
             print(
-                f"warning: {len(leaking)} sharp images look like one of another scene: {leaking[0].path} like "
-                f"{leaking[0].near_duplicate_of}, for one (all: near_duplicate_of in {OUT / 'labels.csv'}). Put frames "
-                "of one clip into one folder; resize and evaluate name the images of different splits"
+                f"warning: {len(leaking)} sharp images look like an image of another scene: for example "
+                f"{leaking[0].path} like {leaking[0].near_duplicate_of} (all: near_duplicate_of in "
+                f"{OUT / 'labels.csv'}). Put the frames of a clip into one folder; resize and evaluate name the images "
+                "of different splits"
             )
         write_csv(out / "manifest.csv", as_rows(KeptImage, kept))
         write_csv(out / "rejected.csv", as_rows(RejectedImage, refused))

@@ -608,7 +608,7 @@ def test_a_new_training_removes_what_finished_ones_left_but_for_those_at_work(tm
     with locked(folders[1].with_suffix(".lock")), scratch("mine") as mine:
         assert mine.is_dir()
         assert [folder.is_dir() for folder in folders] == [False, True, True]
-    with pytest.raises(UserError, match="another process is at this training"), scratch("mine"), scratch("mine"):
+    with pytest.raises(UserError, match="another process runs this training"), scratch("mine"), scratch("mine"):
         pass
 
 

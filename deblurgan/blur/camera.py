@@ -12,7 +12,7 @@ from scipy import ndimage
 from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear, quantize
 
 SMOOTHNESS = 20
-"""Frames over which motion stays alike: a twelfth of a second, about the period of a hand's tremor."""
+"""Frames over which motion hardly changes: a twelfth of a second, about the period of a hand's tremor."""
 SPEED_SPREAD = 0.4
 """Standard deviation of the logarithm of the speed."""
 

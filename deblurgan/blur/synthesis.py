@@ -1,6 +1,6 @@
 """Making pairs: sharp photos with random motion blur, and averaged frames of high-speed video.
 
-What an earlier run made of the same images is not made again: blurring thousands of photos takes hours.
+Pairs that an earlier run made of the same images are kept: blurring thousands of photos takes hours.
 """
 
 import hashlib
@@ -52,10 +52,10 @@ Known = dict[str, dict[str, str]]
 
 
 class Earlier:
-    """What earlier runs made with the same settings, seed and code, in the folder that the stage is about to replace.
+    """Pairs that earlier runs made with the same settings, seed and code, in the folder that the stage will replace.
 
-    It is taken from there only where its checksum is the one that was noted when it was made, whoever has changed the
-    folder meanwhile. The notes lie in the cache directory: no output depends on them.
+    A pair is taken over only if its checksum is still the one noted when it was made: the folder may have been changed
+    meanwhile. The notes lie in the cache directory: no output depends on them.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Motion blur from random camera trajectories.
 
-The trajectory model is the one DeblurGAN was trained with (Kupyn et al., CVPR 2018, section 4), after
-Boracchi and Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP 2012. What is
-done otherwise here: the kernel is centred on its centroid, so that a pair is not shifted; it sums to one, so
-that brightness stays; light is mixed linearly; borders are mirrored instead of darkened.
+DeblurGAN was trained with this trajectory model (Kupyn et al., CVPR 2018, section 4), after Boracchi and Foi, "Modeling
+the performance of image restoration from motion blur", IEEE TIP 2012. What differs here: the kernel is centred on its
+centroid, so that a pair is not shifted; it sums to one, so that brightness stays; light is mixed linearly; borders are
+mirrored instead of darkened.
 """
 
 import cmath
@@ -97,7 +97,7 @@ def kernel_from_path(path: np.ndarray) -> np.ndarray:
 class Blur:
     """A drawn motion blur: its kernel (see `kernel_from_path`) and what it was drawn as.
 
-    `length` is that of the whole trajectory in pixels, `exposure` the part of it with an open shutter.
+    `length` is the length of the whole trajectory in pixels, `exposure` its part with an open shutter.
     """
 
     kernel: np.ndarray

@@ -1,7 +1,7 @@
 """Photos that are there twice.
 
 Two photos look alike where their difference hashes differ in few bits and the details in them correlate. The hash alone
-takes plain photos for one: two skies with other birds in them fall in brightness alike.
+takes plain photos for duplicates: all clear skies grow darker upwards, whatever birds are in them.
 """
 
 from collections.abc import Iterable, Sequence

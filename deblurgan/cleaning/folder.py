@@ -26,7 +26,7 @@ NO_PLACE = "not where a photo belongs"
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
 FOLDERS = ("pairs", "unsplash")
-"""What the sources deliver; anything else beside them is none of this pipeline's."""
+"""The folders that the sources write; anything beside them is left alone."""
 NOTES = {"photos.csv", "left_out.csv"}
 """Files that accompany photos and are no photos."""
 BYTES_OF_PIXEL, BYTES_OF_NOTES = 8, 1 << 26
@@ -193,7 +193,7 @@ def _pair_fault(row: KeptImage, good: dict[str, _Measured]) -> str | None:
 
 
 def _exact(good: dict[str, _Measured]) -> dict[str, str]:
-    """Photos with the pixels of another one, and both halves of pairs that equal another pair in both."""
+    """Photos with the pixels of an earlier photo, and pairs that equal an earlier pair in both halves."""
     contents = []
     for name in sorted(good):
         other = partner(PurePosixPath(name))
@@ -219,7 +219,7 @@ def _near_photos(good: dict[str, _Measured], settings: Clean) -> dict[str, str]:
 def _labels(good: dict[str, _Measured], settings: Clean) -> Iterator[Label]:
     """Describe each clean image. In pairs, near duplicates are only named: neighbouring frames are alike.
 
-    The one that is named is of another scene if there is such a one: the two may come into different splits.
+    Of several such images, one of another scene is named: the two may come into different splits.
     """
     places = {name: place for name in sorted(good) if (place := place_of(PurePosixPath(name)))}
     sharp = [

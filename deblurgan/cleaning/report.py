@@ -8,7 +8,7 @@ from deblurgan.layout import scene_of
 
 
 def across_scenes(labels: list[Label]) -> list[Label]:
-    """Those of images that look like one of another scene."""
+    """Labels of images that look like an image of another scene."""
     return [n for n in labels if n.near_duplicate_of and scene_of(n.path) != scene_of(n.near_duplicate_of)]
 
 

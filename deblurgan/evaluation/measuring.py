@@ -15,7 +15,7 @@ from deblurgan.restoration.classical import algorithm
 
 @dataclass(frozen=True)
 class Restored:
-    """A test image as the networks have left it, all that is measured of it being still to do.
+    """A test image that the networks have restored and that is not measured yet.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Restored:
     blur, restored
         `uint8` of one shape (H, W, 3).
     stretched
-        What the generator makes of `squashed` of the blurred one.
+        The blurred image, first `squashed`, then restored.
     kernel
         Point spread function of the blur, for the baselines; None where it is not known.
     in_light
@@ -62,7 +62,7 @@ def measured(job: Restored | Sharpened) -> Row:
 
 
 def scored(job: Restored) -> Row:
-    """Score a test image, the baselines on it, and what is left of both at the size of the project before."""
+    """Score a test image, the baselines on it, and the image at the size of the original student project."""
     sharp = read_rgb(job.sharp)
     methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in job.baselines}
     others = {name: tiles.deblur(method, job.blur) for name, method in methods.items()}

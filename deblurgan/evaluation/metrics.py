@@ -89,9 +89,9 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
 
 
 def ssim_3d(image: np.ndarray, reference: np.ndarray) -> float:
-    """SSIM as many deblurring papers print it: a window over height, width *and* channels, for comparison with them.
+    """SSIM as many deblurring papers print it: a window over height, width *and* channels, to compare with papers.
 
-    It is what MATLAB's `ssim` makes of a colour image, which it takes for a volume: a Gaussian of 11x11x11, borders
+    MATLAB's `ssim` does so, since it takes a colour image for a volume: a Gaussian of 11x11x11, borders
     repeated, mean over all. By .02 to .03 higher than `ssim` on photos. Parameters and errors as there; any size.
     """
     _check(image, reference)

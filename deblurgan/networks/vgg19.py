@@ -57,7 +57,7 @@ def build_features(weights: str | None) -> keras.Model:
     Raises
     ------
     UserError
-        The weights cannot be had or are not VGG19's; random weights are never used.
+        The weights cannot be read or downloaded, or are not VGG19's; random weights are never used.
     """
     path = Path(weights).expanduser() if weights else download()
     published = path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == MD5

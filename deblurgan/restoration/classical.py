@@ -14,15 +14,15 @@ GUESS = 1.5
 """Standard deviation, in pixels, of the round Gaussian that stands for a blur that is not known."""
 
 ITERATIONS = 30
-"""Of Richardson and Lucy, for a kernel that is known."""
+"""Iterations of Richardson and Lucy, for a kernel that is known."""
 CAUTIOUS = 10
-"""For one that is guessed, whose errors grow with each: 30 leave photos worse than they were."""
+"""For a kernel that is guessed: its errors grow with each iteration, and 30 leave photos worse than they were."""
 
 RINGS = 8
 """How many times the kernel's radius Wiener's filter rings on, for a kernel whose spectrum falls off smoothly."""
 
 BYTES = 160
-"""Of memory for a pixel while it is restored; Fourier transforms in float64 take the most of it."""
+"""Bytes of memory for a pixel while it is restored, most of them for Fourier transforms in float64."""
 
 TILE = 1024
 """Side of tiles, pixels: larger ones are no faster, and show less often how far the work is."""

@@ -19,9 +19,9 @@ from deblurgan.restoration.restorer import Restorer
 
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 NAMED = 20
-"""Of files that are left out, how many are named."""
+"""At most so many of the files that are left out are named."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What a disk says that takes no further file either."""
+"""Errors of a disk after which no further file can be written."""
 
 
 def restorer_of(options: argparse.Namespace) -> Restorer:
@@ -78,7 +78,7 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
 
 
 def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:
-    """The files that are made of a file: its result, and what is asked for besides."""
+    """The files that are written for a file: its result, and with --compare the comparison."""
     if options.video:
         return [job.place.with_suffix(".mp4")]
     result = job.place.with_name(written_name(job.source))
@@ -98,7 +98,7 @@ def say(path: Path, error: Exception) -> None:
 
 
 def planned(jobs: list[DeblurJob], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
-    """What is to be done, each file with its results, and how many are there already; what cannot be is said."""
+    """The files to deblur, each with its results, and how many have results already; refused files are named."""
     todo, there, taken = [], 0, set()
     for job in jobs:
         results = results_of(job, options)

@@ -8,7 +8,7 @@ from deblurgan.errors import UserError
 from deblurgan.files import NAME_MAX, shortened
 
 COMPARISON = "_before_after"
-"""What the name of a photo before and after, side by side, ends in."""
+"""End of the name of a comparison: a photo before and after, side by side."""
 
 
 @dataclass(frozen=True)

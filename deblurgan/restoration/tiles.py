@@ -1,8 +1,9 @@
 """Restoring images of any size within a budget of memory, whole or in tiles that overlap.
 
 A tile is restored with a margin around it, as wide as the method looks, so that tiles give what the whole image gives.
-Where a method has no such bound (instance norm takes its mean and variance over all that the network is shown), what
-two tiles say is blended over a ramp. Images that fit into the memory are restored whole.
+Some methods look at the whole tile: instance norm takes its mean and variance over all pixels that the network is
+shown. Their results differ from tile to tile, so neighbouring tiles are blended over a ramp. Images that fit into the
+memory are restored whole.
 """
 
 import itertools
@@ -19,18 +20,18 @@ MEMORY = 2.5
 """Default budget of one photo's restoration, GB."""
 
 IMAGE_BYTES = 60
-"""Of a pixel, in all copies of an image, its result and a comparison of both that are there at once."""
+"""Memory for a pixel: all copies of the image, of its result and of the comparison that exist at once."""
 
 RAMP = 32
 """Pixels over which two tiles are blended."""
 
 OVERLAP = 3.0
-"""Times the work of the image itself from which the overlap of tiles is worth a warning."""
+"""From this many times the work of the image itself, the overlap of tiles is worth a warning."""
 
 SIZES = 4
-"""Lengths from one power of two to the next that a method of few sizes is shown."""
+"""A method of few sizes sees this many different lengths between one power of two and the next."""
 APART = 64
-"""Pixels between two such lengths, at least."""
+"""Least difference of two such lengths, pixels."""
 
 Restore = Callable[[np.ndarray], np.ndarray]
 """From a blurred image, `float32` of shape (H, W, 3) in [-1, 1], to the restored one."""

@@ -19,7 +19,7 @@ SHOWN = 100
 
 @dataclass(frozen=True)
 class OwnPhoto:
-    """A photo of the folder: its id is unlike that of all others, its name is its path there."""
+    """A photo of the folder: its id, which no other photo has; its kind; and its path in the folder as `name`."""
 
     id: str
     kind: str

@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
 
 class LeftOutPhotos:
-    """Photos that cannot be had, as long as they are few: a host that fails must not look like a small data set.
+    """Photos that are not available. Only a few may be: a host that fails must not look like a small data set.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class LeftOutPhotos:
         self._wanted = wanted
 
     def add(self, wanted: Wanted, why: Gone, tried: int) -> None:
-        """Name a photo that cannot be had, one of so many that were tried.
+        """Name a photo that is not available; `tried`: how many were asked for up to now.
 
         Raises
         ------
         UserError
-            They are more than a few, or all.
+            More than a few photos are not available, or none is.
         """
         photo = wanted.photo
         tqdm.write(f"left out {photo.id}: {why} ({photo.link})")
@@ -63,8 +63,8 @@ class LeftOutPhotos:
         few = max(FEW, min(FRACTION * self._wanted, START + FRACTION * tried))
         if len(self.rows) > few or len(self.rows) == self._wanted:
             raise UserError(
-                f"{len(self.rows)} of {tried} photos cannot be had, the last one because {why}: so many are a fault of "
-                "the server or the network; what has arrived is kept, run it again later"
+                f"{len(self.rows)} of {tried} photos are not available, the last because {why}: with so many, the "
+                "server or the network is at fault; photos that have arrived are kept, run it again later"
             )
 
 

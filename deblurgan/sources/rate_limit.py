@@ -1,4 +1,4 @@
-"""So many requests an hour, remembered on disk: a run that starts over does not start to count anew."""
+"""A limit of requests an hour that is remembered on disk: a new run does not count anew."""
 
 import json
 import time

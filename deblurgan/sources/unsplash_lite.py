@@ -36,7 +36,7 @@ def search_table(path: Path | str, query: str, count: int) -> Iterator[UnsplashP
     Raises
     ------
     UserError
-        The table is not there, or is another one.
+        The table is not there, or is not a table of the Lite data set.
     """
     path = home_expanded(path)
     tables = sorted(path.glob(TABLES)) if path.is_dir() else [path]

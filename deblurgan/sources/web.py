@@ -1,4 +1,4 @@
-"""Getting things from the web: with patience, resumed where they broke off, checked."""
+"""Downloads: tried again, resumed where they broke off, checked."""
 
 import contextlib
 import errno
@@ -34,7 +34,7 @@ TIMEOUT = (10, 60)
 ANSWER = 180
 """Seconds until the headers of an answer are there, redirects included."""
 PERIOD, LOWEST = 60, 1000
-"""What is slower than so many bytes a second, on the average of so many seconds, is given up."""
+"""A download is given up that brings fewer than `LOWEST` bytes a second, on the average of `PERIOD` seconds."""
 TRIES = 5
 LONGEST = 120
 """Seconds between two tries, at most, where the server does not say."""
@@ -46,11 +46,11 @@ Result = TypeVar("Result")
 
 
 class Gone(Exception):
-    """What was asked for is not to be had, as a rule for ever."""
+    """The server does not have it, as a rule for ever (404, 410, 451)."""
 
 
 class Refused(Gone):
-    """What was asked for is not given, today (403)."""
+    """The server does not give it today (403)."""
 
 
 def address_for_people(url: str) -> str:
@@ -72,7 +72,7 @@ def retry_after(answer: requests.Response) -> float | None:
 
 
 class Session(requests.Session):
-    """Requests that are repeated as HTTP means it, and tell no secret to strangers.
+    """Requests that are repeated as HTTP asks, and that send secrets to no other host.
 
     An address's own `user:password@` and `authorization` go to the host that is asked for, and to no other one that it
     redirects to. A .netrc file has no say. Proxies and certificates are those of the environment.

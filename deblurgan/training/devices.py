@@ -27,7 +27,7 @@ class Share:
     devices: int = 1
 
     def go_on(self, variables: list[keras.Variable], kept: list[np.ndarray], done: int) -> int:
-        """Set the variables, on all hosts, to what the first one has kept, if anything.
+        """Set the variables of all hosts to the checkpoint of the first host, if it has one.
 
         Hosts assign together or not at all: on JAX each waits until the others do.
 
@@ -36,7 +36,7 @@ class Share:
         variables
             The state of the training.
         kept, done
-            Values of a checkpoint and the number of its epochs, or [] and 0; those of the first host count.
+            Values of a checkpoint and the number of its epochs, or [] and 0. Only the first host's count.
 
         Returns
         -------
@@ -57,13 +57,13 @@ class Share:
 
 @contextlib.contextmanager
 def all_devices(batch_size: int) -> Iterator[Share]:
-    """Spread the batches of models that are built inside over all GPUs, or as many as divide a batch evenly.
+    """Train on all GPUs, or on as many as divide a batch evenly: build models inside.
 
-    Nothing must have been computed before: several hosts that train together meet here.
+    Call it before anything is computed: hosts that train together find each other here.
 
-    On TensorFlow by `MirroredStrategy`, on JAX by `keras.distribution.DataParallel`. To use fewer, hide the others
-    (`CUDA_VISIBLE_DEVICES`). Two devices that share a batch end with other last bits than one. Dropout, on TensorFlow,
-    leaves out the same places in the parts of all devices.
+    TensorFlow uses `MirroredStrategy`, JAX uses `keras.distribution.DataParallel`. To use fewer GPUs, hide the others
+    (`CUDA_VISIBLE_DEVICES`). The last bits of a result depend on the number of devices. On TensorFlow, dropout leaves
+    out the same places in the parts of all devices.
 
     Raises
     ------

@@ -51,9 +51,9 @@ class Outputs:
 
 
 def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
-    """Name this training by its data, its parameters and the code that computes it.
+    """Name this training by a hash of its data, its parameters and the code that computes it.
 
-    Where the same bytes are asked for, also by this machine: on others it goes on otherwise.
+    With `train.deterministic` also of this machine: a training that went on elsewhere would end with other bytes.
     """
     t = p.train
     code = {name: meaning_of(Path(sys.modules[f"deblurgan.{name}"].__file__)) for name in COMPUTING}
