@@ -64,7 +64,7 @@ def be_deterministic() -> None:
 
 
 def device() -> str:
-    """What computes: the backend, its version and the processor."""
+    """The backend, its version and the processors or GPUs it computes on."""
     if BACKEND == "tensorflow":
         gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
         names = [gpu.get("device_name", "GPU") for gpu in gpus]

@@ -15,7 +15,7 @@ GAMMA = 2.2
 """Exponent between stored values and light, as the GoPro data set's authors model the camera response."""
 
 PNG_LEVEL = 2
-"""Of zlib: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""
+"""zlib's level: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""
 
 
 def read_rgb(path: Path | str) -> np.ndarray:

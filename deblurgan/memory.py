@@ -27,7 +27,7 @@ def free_memory(groups: Path = GROUPS, own: Path = OWN_GROUPS) -> int:
 
 
 def _left_in_groups(groups: Path, own: Path) -> Iterator[int]:
-    """What each limit that holds for this process leaves, in bytes."""
+    """Bytes that remain below each limit of this process."""
     for line in own.read_text().splitlines() if own.is_file() else []:
         _, controllers, name = line.split(":", 2)
         if not controllers:

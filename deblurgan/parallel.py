@@ -126,7 +126,7 @@ def _awaited(future: Future[Result], nobody: Callable[[], str]) -> Result:
 
 @contextlib.contextmanager
 def _executor(items: int) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
-    """What the environment asks for, how many workers it has, and what says that none is left."""
+    """The executor that the environment asks for, its number of workers, and a function that says if none is left."""
     if address := os.environ.get(CLUSTER):
         with _dask(address) as cluster:
             yield cluster

@@ -10,7 +10,7 @@ from deblurgan.errors import UserError
 from deblurgan.yaml_files import read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -25,8 +25,8 @@ class Section(BaseModel):
 class Split(Section):
     """Which photos and scenes are kept from training."""
 
-    val_fraction: Fraction
-    test_fraction: Fraction
+    val_fraction: Portion
+    test_fraction: Portion
     val_scenes: Texts
 
     @model_validator(mode="after")
@@ -80,7 +80,7 @@ class IngestGopro(Section):
 
 
 class Clean(Section):
-    """What is refused as a photo, and what is done to the others."""
+    """Which photos are rejected, and how the others are filtered."""
 
     min_side: Annotated[int, Field(ge=16)]
     max_pixels: Positive
@@ -153,7 +153,7 @@ class Train(Section):
     flip: bool
     flip_vertical: bool
     rotate: bool
-    fresh_blur: Fraction
+    fresh_blur: Portion
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive
     lambda_adversarial: Weight
@@ -163,14 +163,14 @@ class Train(Section):
     pixel: Literal["l1", "charbonnier"]
     vgg_weights: str | None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
-    warmup: Fraction
-    decay_from: Fraction
+    warmup: Portion
+    decay_from: Portion
     beta_1: Annotated[float, Field(ge=0, lt=1)]
     beta_2: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(ge=0, lt=1)]
     validate_every: Positive
-    sample_at: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)]
+    sample_at: Annotated[tuple[Portion, ...], Field(strict=False, min_length=1)]
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
     jit: bool
     winograd: bool

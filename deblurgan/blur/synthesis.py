@@ -82,7 +82,7 @@ class Earlier:
                 print(f"{self._notes} is damaged: all pairs are made anew")
 
     def of(self, scene: str) -> Known:
-        """What is known of a photo or scene, `<data set>/<scene>`."""
+        """Notes of earlier runs on a photo or scene, `<data set>/<scene>`."""
         return self._scenes.get(scene, {})
 
     def note(self, scene: str, known: Known) -> None:
@@ -97,7 +97,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Done:
-    """What a job has made: rows of pairs.csv, what to note, and how many of the pairs an earlier run had made."""
+    """The result of a job: rows of pairs.csv, notes for later runs, and how many pairs an earlier run had made."""
 
     rows: list[Made]
     scene: str

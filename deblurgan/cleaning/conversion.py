@@ -10,7 +10,7 @@ from deblurgan.colour import to_srgb
 from deblurgan.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
-"""Those that Pillow reads; HEIC comes beside them."""
+"""Formats that Pillow reads. HEIC is read by `heif`."""
 
 
 class Rejected(Exception):

@@ -1,4 +1,4 @@
-"""What cleaning found, in figures."""
+"""Counts of kept, rejected and doubtful images."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is measured of restored images, in any process: no network is needed for it."""
+"""Measuring restored images: no network is needed, so that any process can do it."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

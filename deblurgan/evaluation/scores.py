@@ -41,7 +41,7 @@ STRETCHED = 128
 """Side in pixels of the squares to which the original student project stretched its frames before it measured."""
 
 RESAMPLES = 2000
-"""Of the test images, for an interval of confidence."""
+"""Bootstrap samples of the test images for a confidence interval."""
 
 COMPARED = ("psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "vgg", "images")
 """The scores of the report that people compare between models."""

@@ -1,4 +1,4 @@
-"""What was done before networks: unsharp masking, Wiener's filter, Richardson and Lucy's iteration."""
+"""Classical algorithms: unsharp masking, and deconvolution by Wiener's filter and by Richardson and Lucy."""
 
 import math
 from collections.abc import Callable

@@ -25,7 +25,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def restorer_of(options: argparse.Namespace) -> Restorer:
-    """What deblurs photos as the command line says."""
+    """Build the restorer that the command line asks for."""
     if options.algorithm == "deblurgan":
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
@@ -116,7 +116,7 @@ def planned(jobs: list[DeblurJob], options: argparse.Namespace) -> tuple[list[tu
 
 @dataclass
 class Outcome:
-    """What became of the files: how many were deblurred, how many left as they are, and whether the disk is full."""
+    """How many files were deblurred, how many were left as they are, and whether the disk is full."""
 
     done: int = 0
     left: int = 0

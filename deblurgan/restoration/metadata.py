@@ -1,4 +1,4 @@
-"""What a photo says besides its pixels, beyond EXIF: captions, authors and rights in XMP and IPTC, comments."""
+"""Metadata of photos beyond EXIF: captions, authors and rights in XMP and IPTC, comments."""
 
 import re
 import struct
@@ -18,7 +18,7 @@ MISSING_PART = re.compile(rb"""xmpNote:HasExtendedXMP\s*=\s*["'][^"']*["']""")
 
 
 def described(image: Image.Image) -> dict[str, Any]:
-    """What an opened image says, for a photo that is upright.
+    """Read the metadata of an opened image, for a photo that is upright.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def segment(blocks: dict[int, bytes]) -> bytes:
 
 
 def texts(kept: dict[str, Any]) -> PngImagePlugin.PngInfo:
-    """What was kept as texts of a PNG."""
+    """The kept metadata as texts of a PNG."""
     info = PngImagePlugin.PngInfo()
     for name, text in kept.get("text", {}).items():
         info.add_itxt(name, text)

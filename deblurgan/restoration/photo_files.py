@@ -23,14 +23,14 @@ from deblurgan.restoration.sixteen_bit import ORIENTATION, read_sixteen_bit, six
 from deblurgan.restoration.tiff import exif_bytes, tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Those that Pillow reads, MPO as JPEG; HEIC comes beside them."""
+"""Formats that Pillow reads (MPO counts as JPEG). HEIC is read by `heif`."""
 WRITTEN = {
     ".png": "PNG", **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".webp": "WEBP",
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
 }  # fmt: skip
 """Suffixes that are written as they are; HEIC and AVIF become .jpg, or .png if transparent, others .png."""
 SUFFIXES = (*WRITTEN, *heif.SUFFIXES, ".bmp", ".gif")
-"""What is taken for a photo in a folder."""
+"""Files of a folder with these suffixes are photos."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
@@ -43,7 +43,7 @@ LAYOUT = {
 }  # fmt: skip
 """Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
 ROWS = 64
-"""Of a photo that are turned into pixels at once."""
+"""Rows of a photo that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Photo:
     alpha
         Of shape (H, W), `uint16` for a photo of 16 bits, else `uint8`; or None.
     kept
-        What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`, and see `metadata.described`.
+        Metadata of the file: Pillow's `exif`, `icc_profile`, `dpi`, and the fields of `metadata.described`.
     before
         Colours to write on the left of these; or None.
     """
@@ -135,7 +135,7 @@ def _decoded(image: Image.Image, sixteen_bit: np.ndarray | None) -> Photo:
 
 
 def _kept_of(image: Image.Image) -> dict[str, Any]:
-    """What an image says besides its pixels, without what holds for the file alone: see `Photo.kept`."""
+    """The metadata of an image for `Photo.kept`, without the tags that describe how its file stores pixels."""
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
     kept |= described(image)
     exif = image.getexif()
@@ -169,7 +169,7 @@ def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
 
 
 def pixels_of(photo: Photo) -> np.ndarray:
-    """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
+    """The pixels to write, `uint8` or `uint16` of shape (H, W, C) as the file had them, but colours for a palette."""
     shown = [colours for colours in (photo.before, photo.colours) if colours is not None]
     channels = (1 if photo.grey else 3) + (photo.alpha is not None)
     height, width = photo.colours.shape[:2]
@@ -242,7 +242,7 @@ def _encoded(photo: Photo, kind: str) -> bytes:
 
 
 def _said(kept: dict[str, Any], kind: str) -> dict[str, Any]:
-    """What was kept, as options of Pillow."""
+    """The kept metadata as options of `Image.save`."""
     names = {"PNG": (), "JPEG": ("xmp", "comment"), "WEBP": ("xmp",)}[kind]
     said = {name: kept[name] for name in ("exif", "icc_profile", "dpi", *names) if name in kept}
     if kind == "PNG":

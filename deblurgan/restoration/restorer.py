@@ -70,7 +70,7 @@ class Restorer:
         return tile
 
     def warning(self, shape: tuple[int, ...]) -> str | None:
-        """What to say of a photo of this shape if its tiles overlap so much that they make several times the work."""
+        """A warning for photos of this shape, if the overlap of their tiles makes several times the work; else None."""
         tile = self.tile_of(shape)
         if tile is None or (times := self.method.work(shape, tile)) <= tiles.OVERLAP:
             return None

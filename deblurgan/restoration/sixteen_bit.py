@@ -15,9 +15,9 @@ from deblurgan.restoration.metadata import texts
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it speaks of odd tags, whose photos are read all the same
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-"""What a TIFF's numbers stand for."""
+"""Photometric interpretations of a TIFF: the meaning of its values."""
 PREMULTIPLIED, ALPHA = 1, 2
-"""What the channel after its colours is."""
+"""Kinds of a TIFF's extra channel."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -28,7 +28,7 @@ UPRIGHT = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-"""What EXIF's orientations ask for."""
+"""How to turn pixels upright, by EXIF's orientation."""
 
 
 def read_sixteen_bit(image: Image.Image, data: bytes) -> np.ndarray | None:

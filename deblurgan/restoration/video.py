@@ -23,7 +23,7 @@ from deblurgan.files import new_file
 from deblurgan.restoration.video_colours import FrameFormat
 
 QUALITY = {"crf": "16", "preset": "medium"}
-"""Of H.264 and H.265: visually lossless."""
+"""Options of H.264 and H.265 for a visually lossless result."""
 X265 = {"x265-params": "log-level=none:bframes=0"}
 """x265 does not report through FFmpeg; with B-frames it gives clips of one or two frames wild decoding times."""
 COPIED = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")
@@ -37,7 +37,7 @@ SLACK = 0.5
 LEAP = 10
 """Seconds that a transport stream's clock skips only where recordings were joined, or by damage."""
 APPLE = {"location": "com.apple.quicktime.location.ISO6709", "date": "com.apple.quicktime.creationdate"}
-"""What an .mp4 calls the place and the day, and how iPhones name them."""
+"""Names of place and date in an .mp4, each with the name that iPhones give it."""
 
 
 def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> list[str]:
@@ -164,7 +164,7 @@ class Clip:
         self.damaged, self.faulty = False, 0
 
     def notes(self) -> dict[str, str]:
-        """What it says of itself: title, date, place."""
+        """The clip's metadata: title, date, place."""
         told = self._opened.metadata
         return {**{name: told[theirs] for name, theirs in APPLE.items() if theirs in told}, **told}
 

@@ -1,4 +1,4 @@
-"""What the numbers of a clip's frames mean: to RGB and back, upright.
+"""Colours of a clip's frames: to RGB and back, upright.
 
 The numbers of the code points below are those of ITU-T H.273.
 """

@@ -181,7 +181,7 @@ def _fetch(session: Session, photo: UnsplashPhoto, width: int) -> Path:
 
 
 def _fault(answer: requests.Response) -> str:
-    """What is wrong with an answer that should be an image: a host that fails may send a page, as if all were well."""
+    """The fault of an answer that should be an image: a host that fails may send a page with status 200."""
     if not answer.ok:
         return ""
     try:

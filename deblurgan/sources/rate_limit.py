@@ -20,7 +20,7 @@ REFUSALS = 3
 LONGEST = 300
 """Seconds between two requests, at most, when the server refuses one without a word on when to come back."""
 WONDER = 10
-"""Seconds that may pass without a word."""
+"""Longest wait without a message, seconds."""
 
 
 class Allowance:

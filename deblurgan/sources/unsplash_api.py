@@ -26,7 +26,7 @@ API = "https://api.unsplash.com"
 KEY = "UNSPLASH_ACCESS_KEY"
 LICENCE = "Unsplash API terms: not for redistribution; machine learning use is restricted"
 REFERRAL = "?utm_source=deblurgan_pipeline&utm_medium=referral"
-"""What Unsplash asks for behind each link to it."""
+"""Unsplash's terms ask for this at the end of each link to it."""
 PAGE = 30
 """Photos in an answer, at most."""
 
@@ -194,7 +194,7 @@ def _keep(path: Path, value: dict[str, Any]) -> None:
 
 
 def _kept(path: Path, key: str) -> dict[str, Any] | None:
-    """What was kept, if it is still whole."""
+    """A kept answer, if its file is whole."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

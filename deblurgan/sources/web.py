@@ -39,7 +39,7 @@ TRIES = 5
 LONGEST = 120
 """Seconds between two tries, at most, where the server does not say."""
 PATIENCE = 3600
-"""Seconds that one request waits in all where the server says that it should."""
+"""Seconds that one request waits in all where the server asks to wait."""
 CHUNK = 1 << 16
 
 Result = TypeVar("Result")
@@ -292,7 +292,7 @@ def download(url: str, target: Path, *, sha256: str | None) -> None:
 
 
 def _fault(path: Path, sha256: str | None) -> str:
-    """What is wrong with an archive; empty if nothing is."""
+    """The fault of an archive in words; empty if it has none."""
     if path.stat().st_size > 1e9:
         tqdm.write(f"{path.name}: comparing its checksums")
     if sha256:
@@ -392,7 +392,7 @@ def _continue(session: Session, url: str, part: Path, tag: Path) -> bool:
 
 
 def _version(answer: requests.Response) -> str:
-    """What tells this version of a file from others; empty where only a whole download is safe."""
+    """ETag or date of this version of a file; empty where only a whole download is safe."""
     tag = answer.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
 

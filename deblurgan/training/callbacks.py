@@ -1,4 +1,4 @@
-"""What a person watches while training: progress, curves and sample pictures; and a stop when it goes wrong."""
+"""Callbacks: progress, curves and sample pictures; and a stop when a training diverges."""
 
 import math
 import time

@@ -22,7 +22,7 @@ FOR_FRAMES = 0.5
 """Share of the free memory that frames may take; networks, batches and libraries need the other half."""
 
 MOST_THREADS = 16
-"""That decode frames."""
+"""Most threads that decode frames."""
 
 
 class Frame:

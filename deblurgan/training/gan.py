@@ -123,7 +123,7 @@ class DeblurGAN(Steps, keras.Model):
         return total, {**logs, "loss": total}
 
     def measured(self, logs: dict) -> dict:
-        """What is logged: all, but for norms of float16 gradients, which are scaled and may overflow."""
+        """The logs to show: all but the norms of float16 gradients, which are scaled and may overflow."""
         return {k: v for k, v in logs.items() if self.settings.precision != "mixed_float16" or not k.endswith("_norm")}
 
     def kept_share(self, step):

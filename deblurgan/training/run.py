@@ -28,7 +28,7 @@ from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.revisions import find_model
 
 SAMPLE_ROWS = 4
-"""Of a sample picture."""
+"""Rows of a sample picture."""
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (

@@ -40,7 +40,7 @@ class _Values(dict):
 
 
 class Steps:
-    """What `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
+    """The steps that `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
 
     def train_step(self, state, batch) -> tuple:
         """Make all critic steps, each on its own batch, then one generator step on the last one.
@@ -131,7 +131,7 @@ class Steps:
         return jax.jit(functools.partial(self.averaged.stateless_call, training=False))
 
     def averaged_output(self, blurred):
-        """What the averaged generator makes of images, on one device."""
+        """Restore images with the averaged generator, on one device."""
         self.jax_state_sync()  # while it trains, the variables are elsewhere
         averaged, distribution = self.averaged, keras.distribution.distribution()
         parts = (averaged.trainable_variables, averaged.non_trainable_variables)

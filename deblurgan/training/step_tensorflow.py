@@ -8,7 +8,7 @@ from deblurgan.training import losses
 
 
 class Steps:
-    """What `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
+    """The steps that `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
 
     def train_step(self, batch) -> dict:
         """Make all critic steps, each on its own batch, then one generator step on the last one.
@@ -74,7 +74,7 @@ class Steps:
         return tf.function(lambda images: self.averaged(images, training=False))
 
     def averaged_output(self, blurred):
-        """What the averaged generator makes of images, on one device."""
+        """Restore images with the averaged generator, on one device."""
         return self._restore_alone(tf.convert_to_tensor(blurred)).numpy()
 
     def _critic_step(self, blur, sharp, restored, epsilon) -> dict:
