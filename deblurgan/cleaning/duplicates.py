@@ -28,7 +28,7 @@ BOXES = tuple(
 SAME = 0.96
 """Least correlation of details of one photo and an altered copy of it. See `python -m benchmarks.duplicates`."""
 SIMILAR = 0.8
-"""Least correlation of images that are only named: neighbouring frames of a clip have it, unless the camera moves fast."""
+"""Least correlation of images that are only named. Neighbouring frames of a clip have it, but for fast cameras."""
 
 
 @dataclass(frozen=True)

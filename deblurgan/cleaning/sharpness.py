@@ -18,8 +18,8 @@ GRAIN = 1.0
 """Standard deviation in pixels of a Gaussian that takes noise away, which would be taken for sharp."""
 NOT_BLURRED_BELOW = 0.47
 """A photo to deblur with a smaller blur effect looks sharp. Of blurred images, no frame of GoPro or REDS is below; of
-BSDS500 with 15 to 60 pixels of camera shake 1 in 100 is, with 3 to 6 pixels 4 in 10. Of sharp images, all frames of REDS
-are below, 9 in 10 photos of KODAK, 8 in 10 of BSDS500, 2 in 3 of GoPro's soft frames. Measured by
+BSDS500 with 15 to 60 pixels of camera shake 1 in 100 is, with 3 to 6 pixels 4 in 10. Of sharp images, all frames of
+REDS are below, 9 in 10 photos of KODAK, 8 in 10 of BSDS500, 2 in 3 of GoPro's soft frames. Measured by
 `python -m benchmarks.sharpness`."""
 SMALLEST = 16
 """Pixels of the short side below which nothing can be said."""
