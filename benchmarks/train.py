@@ -30,7 +30,7 @@ VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("r
 
 
 def features_with_random_weights() -> str:
-    """Write an archive that `vgg.build_features` reads; its path."""
+    """Write an archive that `vgg19.build_features` reads; its path."""
     from deblurgan.networks.vgg19 import LAYERS
 
     rng, channels, arrays = np.random.default_rng(0), 3, {}
@@ -63,15 +63,15 @@ def reference_step(model) -> Callable:
 
     from deblurgan.training import losses
 
-    def step(blur, sharp, position):
-        blur, sharp, position = model.prepared((blur, sharp, position))
+    def step(blur, sharp, epsilon):
+        blur, sharp, epsilon = model.prepared((blur, sharp, epsilon))
         for i in range(CRITIC_STEPS):
             x, y = blur[:, i], sharp[:, i]
             with tf.GradientTape() as tape:
                 restored = model.generator(x, training=True)
                 fake = model.critic([x, restored], training=True)
                 real = model.critic([x, y], training=True)
-                between = losses.interpolate(y, restored, position[:, i, None, None, None])
+                between = losses.interpolate(y, restored, epsilon[:, i, None, None, None])
                 with tf.GradientTape() as inner:
                     inner.watch(between)
                     scores = losses.image_scores(model.critic([x, between], training=True))

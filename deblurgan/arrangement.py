@@ -8,7 +8,7 @@ from deblurgan.errors import UserError
 from deblurgan.files import files_below
 from deblurgan.layout import find_pairs, place_of
 from deblurgan.params import Resize, Split
-from deblurgan.resizing import Job
+from deblurgan.resizing import ResizeJob
 from deblurgan.splits import split_of, with_validation
 
 BATCH = 8
@@ -51,7 +51,7 @@ def plan(clean: Path, synthetic: Path, split: Split) -> Iterator[tuple[Path, Pat
         yield path, Path("unpaired", path.name)
 
 
-def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterator[Job]:
+def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterator[ResizeJob]:
     """Batch the images of each folder; unpaired photos are never cut into tiles.
 
     Raises
@@ -67,4 +67,4 @@ def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterat
     for folder, group in groupby(images, key=lambda image: image[1].parent):
         rows = [(source.resolve(), out.resolve() / name) for source, name in group]
         how = whole if folder == Path("unpaired") else settings
-        yield from (Job(tuple(rows[i : i + BATCH]), how) for i in range(0, len(rows), BATCH))
+        yield from (ResizeJob(tuple(rows[i : i + BATCH]), how) for i in range(0, len(rows), BATCH))

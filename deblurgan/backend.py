@@ -64,7 +64,7 @@ def be_deterministic() -> None:
 
 
 def device() -> str:
-    """What computes: the backend, its version and the processor."""
+    """The backend, its version and the processors or GPUs it computes on."""
     if BACKEND == "tensorflow":
         gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
         names = [gpu.get("device_name", "GPU") for gpu in gpus]
@@ -77,7 +77,7 @@ def device() -> str:
 
 
 def facts() -> list[str]:
-    """All of this machine that changes the last bits of a training: device, versions, switches, processor, threads."""
+    """What changes the last bits of a training on this machine: device, versions, switches, processor, threads."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
     switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
     cpu = Path("/proc/cpuinfo")

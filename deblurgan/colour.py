@@ -1,4 +1,4 @@
-"""What a file's colours mean, for whoever cannot keep them as they are."""
+"""Converting a file's colours to sRGB, by its colour profile."""
 
 import io
 

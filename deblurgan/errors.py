@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a disk that is full, or of a user's share of it."""
+"""Error numbers of a full disk, and of a user's quota that is used up."""
 
 PARENT = os.getppid()
 """The process that started this one; noted at the start, since importing the networks takes seconds."""

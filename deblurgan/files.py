@@ -1,4 +1,4 @@
-"""Publishing files and directories whole or not at all; links, checksums, tables, and the files of a folder."""
+"""Writing files and directories whole or not at all; links, checksums, tables, and the files of a folder."""
 
 import contextlib
 import csv

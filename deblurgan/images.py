@@ -16,11 +16,20 @@ GAMMA = 2.2
 """Exponent between stored values and light, as the GoPro data set's authors model the camera response."""
 
 PNG_LEVEL = 2
-"""Of zlib: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""
+"""zlib's level: on photos four to seven times as fast as Pillow's default of 6, for up to a seventh more bytes."""
 
 
 def read_rgb(file: Path | str | BinaryIO) -> np.ndarray:
-    """Read an image file as `uint8` of shape (H, W, 3)."""
+    """Read an image file as `uint8` of shape (H, W, 3).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_png(f"{folder}/red.png", np.full((2, 3, 3), (255, 0, 0), np.uint8))
+    ...     read_rgb(f"{folder}/red.png")[0, 0].tolist()
+    [255, 0, 0]
+    """
     with Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
 

@@ -1,4 +1,4 @@
-"""How much memory is free: of the machine, and of the control groups that containers and batch systems set."""
+"""How much memory is free: on the machine, and within the control groups of containers and batch systems."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def free_memory(groups: Path = GROUPS, own: Path = OWN_GROUPS) -> int:
 
 
 def _left_in_groups(groups: Path, own: Path) -> Iterator[int]:
-    """What each limit that holds for this process leaves, in bytes."""
+    """Bytes that remain below each limit of this process."""
     for line in own.read_text().splitlines() if own.is_file() else []:
         _, controllers, name = line.split(":", 2)
         if not controllers:

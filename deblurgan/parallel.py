@@ -1,4 +1,4 @@
-"""The same work on one core, on all cores or on a cluster: one seam, `concurrent.futures.Executor`.
+"""The same work on one core, on all cores or on a cluster, by `concurrent.futures.Executor`.
 
 The work is a function of one item that can be pickled; it may run anywhere, at any time, and twice. Results come in the
 order of the items, so that nothing depends on the number of workers.
@@ -126,7 +126,7 @@ def _awaited(future: Future[Result], nobody: Callable[[], str]) -> Result:
 
 @contextlib.contextmanager
 def _executor(items: int) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
-    """What the environment asks for, how many workers it has, and what says that none is left."""
+    """The executor that the environment asks for, its number of workers, and a function that says if none is left."""
     if address := os.environ.get(CLUSTER):
         with _dask(address) as cluster:
             yield cluster

@@ -10,7 +10,7 @@ from deblurgan.errors import UserError
 from deblurgan.yaml_files import read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -25,8 +25,8 @@ class Section(BaseModel):
 class Split(Section):
     """Which photos and scenes are kept from training."""
 
-    val_fraction: Share
-    test_fraction: Share
+    val_fraction: Portion
+    test_fraction: Portion
     val_scenes: Texts
 
     @model_validator(mode="after")
@@ -80,7 +80,7 @@ class IngestGopro(Section):
 
 
 class Clean(Section):
-    """What is refused as a photo, and what is done to the others."""
+    """Which photos are rejected, and how the others are filtered."""
 
     min_side: Annotated[int, Field(ge=16)]
     max_pixels: Positive
@@ -100,8 +100,8 @@ class Synthesize(Section):
     noise: Annotated[float, Field(ge=0, le=255)]
     frames_per_pair: Positive
     in_light: bool
-    layered: Share
-    defocus: Share
+    layered: Portion
+    defocus: Portion
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -157,10 +157,10 @@ class Train(Section):
     flip: bool
     flip_vertical: bool
     rotate: bool
-    photo_share: Share
+    photo_share: Portion
     fresh_blur: bool
-    fresh_scale: Annotated[tuple[Share, ...], Field(strict=False, min_length=2, max_length=2)]
-    jpeg: Share
+    fresh_scale: Annotated[tuple[Portion, ...], Field(strict=False, min_length=2, max_length=2)]
+    jpeg: Portion
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive
     lambda_adversarial: Weight
@@ -171,15 +171,15 @@ class Train(Section):
     pixel: Literal["l1", "charbonnier"]
     vgg_weights: str | None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
-    warmup: Share
-    decay_from: Share
+    warmup: Portion
+    decay_from: Portion
     beta_1: Annotated[float, Field(ge=0, lt=1)]
     beta_2: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(ge=0, lt=1)]
     keep: Literal["best", "last"]
     validate_every: Positive
-    sample_at: Annotated[tuple[Share, ...], Field(strict=False, min_length=1)]
+    sample_at: Annotated[tuple[Portion, ...], Field(strict=False, min_length=1)]
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
     jit: bool
     winograd: bool
@@ -254,7 +254,14 @@ def check(values: dict[str, Any], where: str) -> Params:
 
 
 def load(path: Path | str = "params.yaml") -> Params:
-    """Read and check params.yaml (see `check`)."""
+    """Read and check params.yaml (see `check`).
+
+    Examples
+    --------
+    >>> p = load("params.yaml")
+    >>> p.train.steps >= p.train.validate_every
+    True
+    """
     return check(read_yaml(path), str(path))
 
 

@@ -21,16 +21,16 @@ LETTERS = 13
 GAP = 4
 """White between images, pixels."""
 PANEL_WIDTH = 1000
-"""Of a panel, pixels: more is scaled down where two stand side by side."""
+"""Width of a panel, pixels: `dvc plots diff` scales wider ones down to show two side by side."""
 PANEL_HEIGHT = 400
-"""Of a picture in it, pixels."""
+"""Largest height of an image in a panel, pixels."""
 ENLARGED = 2
-"""By how much the worst part is."""
+"""How much the worst part is enlarged."""
 
 INPUTS, GAINS = (15, 45), (-10, 10)
 """Ends of the axes, dB: from strongly blurred to nearly sharp inputs, and more than published networks gain."""
 TICKS = (-10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10)
-"""Of gains: linear within 1 dB, logarithmic beyond."""
+"""Ticks of the gain, dB: the axis is linear within 1 dB, logarithmic beyond."""
 
 
 def captioned(image: np.ndarray, text: str) -> np.ndarray:

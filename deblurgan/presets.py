@@ -47,7 +47,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
-    """What `-S key=value` options of `dvc exp run` set, nested; None where one of them is a sweep or no plain value."""
+    """The values of `-S key=value` options of `dvc exp run`, nested; None if one is a sweep or no plain value."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-S", "--set-param", action="append", default=[])
     values: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
 
 
 def check_that_all_is_there(p: Params) -> None:
-    """Stop where a source or weights that the parameters name cannot be had: DVC would notice after hours of work.
+    """Stop if a source or a weights file of the parameters is missing: DVC would notice after hours of work.
 
     Raises
     ------

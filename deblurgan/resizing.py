@@ -24,7 +24,7 @@ PLACE = 5
 
 
 @dataclass(frozen=True)
-class Job:
+class ResizeJob:
     """Images of one folder, each with its place; equal files are resized once."""
 
     images: tuple[tuple[Path, Path], ...]
@@ -103,7 +103,7 @@ def _starts(length: int, tile: int) -> list[int]:
     return starts if starts[-1] + tile >= length else [*starts, length - tile]
 
 
-def resize_files(job: Job) -> Resized:
+def resize_files(job: ResizeJob) -> Resized:
     """Resize the images of a job, and describe its sharp halves of pairs, as they were before."""
     done: dict[str, list[tuple[str, Path]]] = {}
     found = Resized([], [])

@@ -16,20 +16,20 @@ def split_of(place: Place, split: Split) -> str:
 
 
 def with_validation(split: Split, places: Iterable[Place]) -> Split:
-    """Let training scenes validate where a source has scenes to train and to test on, and no others.
+    """Take scenes for validation out of the training scenes of each source that comes without any.
 
     Parameters
     ----------
     split
-        Its `val_scenes` are enough for a source that has one of them.
+        A source that has one of its `val_scenes` needs no others.
     places
         Those of all images of the sources.
 
     Returns
     -------
     Split
-        With a share of `val_fraction` of such a source's training scenes in `val_scenes`, by a hash of their names;
-        at least one, if another one remains.
+        Its `val_scenes` grow by a share `val_fraction` of the source's training scenes, by a hash of their names;
+        at least one, if one remains to train on.
     """
     parts: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for place in places:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deblurgan import params
-from deblurgan.cleaning.folder import FOLDERS, Kept, Label, Refused, check_manifest, clean_folder
+from deblurgan.cleaning.folder import FOLDERS, KeptImage, Label, RejectedImage, check_manifest, clean_folder
 from deblurgan.cleaning.report import across_scenes, counts
 from deblurgan.errors import UserError, reported
 from deblurgan.files import as_rows, new_directory, require, write_csv, write_json
@@ -38,12 +38,13 @@ def clean() -> None:
                 print(f"doubtful {label.path}: {label.doubt} (blurriness {label.blurriness})")
         if leaking := across_scenes(labels):
             print(
-                f"warning: {len(leaking)} sharp images look like one of another scene: {leaking[0].path} like "
-                f"{leaking[0].near_duplicate_of}, for one (all: near_duplicate_of in {OUT / 'labels.csv'}). Put frames "
-                "of one clip into one folder; resize and evaluate name the images of different splits"
+                f"warning: {len(leaking)} sharp images look like an image of another scene: for example "
+                f"{leaking[0].path} like {leaking[0].near_duplicate_of} (all: near_duplicate_of in "
+                f"{OUT / 'labels.csv'}). Put the frames of a clip into one folder; resize and evaluate name the images "
+                "of different splits"
             )
-        write_csv(out / "manifest.csv", as_rows(Kept, kept))
-        write_csv(out / "rejected.csv", as_rows(Refused, refused))
+        write_csv(out / "manifest.csv", as_rows(KeptImage, kept))
+        write_csv(out / "rejected.csv", as_rows(RejectedImage, refused))
         write_csv(out / "labels.csv", as_rows(Label, labels))
     write_json(METRICS, counts(kept, refused, labels))
 

@@ -8,7 +8,7 @@ from deblurgan.errors import reported
 from deblurgan.files import new_directory, write_csv
 from deblurgan.sources.bundled import copy_bundled
 from deblurgan.sources.own_photos import take_own
-from deblurgan.sources.photo_downloads import download
+from deblurgan.sources.photo_downloads import download_photos
 
 OUT = Path("data/source/unsplash")
 COLUMNS = ("id", "kind", "photographer", "profile", "link", "licence", "query")
@@ -25,7 +25,7 @@ def main() -> None:
         if source == "bundled":
             rows = copy_bundled(out, p.seed)
         elif source in ("api", "lite"):
-            rows = download(out, p.fetch_unsplash)
+            rows = download_photos(out, p.fetch_unsplash)
         elif source != "none":
             rows = take_own(out, source)
         write_csv(out / "photos.csv", [COLUMNS, *rows])

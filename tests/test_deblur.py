@@ -99,7 +99,7 @@ def test_16_bits_of_several_channels_come_back_bit_by_bit(tmp_path, channels, su
     pixels = np.random.default_rng(0).integers(0, 65536, (23, 37, channels)).astype(np.uint16)
     write_16_bits(tmp_path / f"in{suffix}", pixels, **options)
     photo = read_photo(tmp_path / f"in{suffix}")
-    assert (photo.colours.shape, photo.grey, photo.deep) == ((23, 37, 3), False, True)
+    assert (photo.colours.shape, photo.grey, photo.sixteen_bit) == ((23, 37, 3), False, True)
     for target in (tmp_path / "out.png", tmp_path / "out.tif"):
         write_photo(target, photo)
         read = imagecodecs.png_decode(target.read_bytes()) if target.suffix == ".png" else tifffile.imread(target)
@@ -194,7 +194,7 @@ def test_16_bits_are_turned_and_described_as_8_are(tmp_path, suffix, orientation
         image.save(path, exif=exif, icc_profile=profile, dpi=(300, 300))
         if bits == "16":
             eight = read_photo(path)
-            write_photo(path, replace(eight, colours=np.asarray(image) / np.float32(127.5) - 1, deep=True, kept={
+            write_photo(path, replace(eight, colours=np.asarray(image) / np.float32(127.5) - 1, sixteen_bit=True, kept={
                 "exif": data, "icc_profile": profile, "dpi": (300, 300),
             }))  # fmt: skip
         write_photo(tmp_path / f"out{bits}{suffix}", read_photo(path))

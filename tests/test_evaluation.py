@@ -96,7 +96,7 @@ def test_a_damaged_row_is_measured_again(cache, damage, lost):
 def test_two_processes_never_write_the_same_rows(cache):
     with (
         locked(cache / "mine.lock"),
-        pytest.raises(UserError, match=r"another process is at this evaluation: wait for it, or end it \(.*mine"),
+        pytest.raises(UserError, match=r"another process runs this evaluation: wait for it, or stop it \(.*mine"),
         kept_rows("mine"),
     ):
         pass

@@ -40,7 +40,7 @@ def test_comparisons_show_what_changed(repo: Repo):
     assert shown["" if "" in shown else "workspace"]["data"]["metrics/evaluate.json"]["data"]["images"] == 3
     repo.dvc("plots", "diff", "HEAD~1", "-o", "dvc_plots")
     page = (repo.root / "dvc_plots/index.html").read_text()
-    for title in ("Content loss", "Validation PSNR", "metrics_evaluate_panels_", "step_000004.png"):
+    for title in ("Reconstruction loss", "Validation PSNR", "metrics_evaluate_panels_", "step_000004.png"):
         assert title in page
 
 

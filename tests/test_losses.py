@@ -83,14 +83,14 @@ def test_wasserstein_terms():
 
 def test_interpolation_ends_at_its_images_and_is_linear_between():
     real, fake = images(0), images(1)
-    position = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)
-    between = np.asarray(losses.interpolate(real, fake, position))
+    epsilon = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)
+    between = np.asarray(losses.interpolate(real, fake, epsilon))
     np.testing.assert_allclose(between[0], real[0])
     np.testing.assert_allclose(between[1], fake[1], atol=1e-6)
     np.testing.assert_allclose(losses.interpolate(real, fake, 0.25), 0.75 * real + 0.25 * fake, atol=1e-6)
 
 
-def test_content_losses():
+def test_pixel_and_perceptual_losses():
     a, b = images(0), images(1)
     assert float(losses.l1(a, b)) == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
     assert float(losses.charbonnier(a, b)) == pytest.approx(np.sqrt((a - b) ** 2 + 1e-6).mean(), rel=1e-5)

@@ -246,5 +246,5 @@ def test_a_generator_starts_from_another_ones_weights():
 )
 def test_another_architecture_is_refused_by_its_first_differing_layer(change, named):
     other = build_generator(RANDOM.model_copy(update=change))
-    with pytest.raises(UserError, match=rf"other\.keras is another generator than params\.yaml asks for: {named}"):
+    with pytest.raises(UserError, match=rf"other\.keras differs from the generator of params\.yaml: {named}"):
         copy_weights(other, build_generator(RANDOM), "other.keras")

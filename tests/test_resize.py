@@ -226,7 +226,8 @@ def test_an_image_that_looks_like_one_of_another_split_is_warned_of(bare, capsys
     assert leaks.read_leaks(OUT / "test") == found
     assert json.loads((bare / "metrics/resize.json").read_text())["near_duplicates_across_splits"] == 1
     said = (
-        "warning: 1 sharp images of the test split look like images of another one, so its figures flatter: test/mine/C"
+        "warning: 1 sharp images of the test split look like images of another split, so its scores are too good: for "
+        "example test/mine/C"
     )
     assert said in capsys.readouterr().out
     assert [line[: len(said)] for line in leaks.in_words(found)] == [said]  # which evaluate says, too

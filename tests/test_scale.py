@@ -24,7 +24,7 @@ import stages.synthesize
 from deblurgan import parallel
 from deblurgan.errors import UserError
 from deblurgan.parallel import CLUSTER, WORKERS, each
-from deblurgan.resizing import Job, resize_files
+from deblurgan.resizing import ResizeJob, resize_files
 
 pytestmark = pytest.mark.xdist_group("scale")  # what they share is made once
 
@@ -187,7 +187,7 @@ def test_a_cluster_without_this_package_is_one_line(monkeypatch, tmp_path):
     with dask(tmp_path, env, "--no-nanny") as address:
         monkeypatch.setenv(CLUSTER, address)
         with pytest.raises(UserError, match=r"cannot import deblurgan: start them in the root"):
-            do(resize_files, [Job((), None)])
+            do(resize_files, [ResizeJob((), None)])
 
 
 def test_processes_end_with_their_parent(tmp_path):

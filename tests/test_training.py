@@ -39,7 +39,7 @@ from deblurgan.params import Critic, load
 from deblurgan.pictures import CAPTION
 from deblurgan.training import losses, run
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
-from deblurgan.training.checkpoints import Checkpoint, Kept, last_checkpoint, save, scratch
+from deblurgan.training.checkpoints import Checkpoint, TrainingState, last_checkpoint, save, scratch
 from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, compressed, random_crop
 from deblurgan.training.frames import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
@@ -184,7 +184,7 @@ def test_the_average_follows_the_generator():
         np.testing.assert_allclose(c, keep * a + (1 - keep) * b, atol=1e-6)
 
 
-def test_a_content_loss_uses_the_features():
+def test_the_perceptual_loss_uses_the_features():
     def features(images):
         return images[:, ::2, ::2, :1]
 
@@ -639,7 +639,7 @@ def test_a_new_training_removes_what_finished_ones_left_but_for_those_at_work(tm
     with locked(folders[1].with_suffix(".lock")), scratch("mine") as mine:
         assert mine.is_dir()
         assert [folder.is_dir() for folder in folders] == [False, True, True]
-    with pytest.raises(UserError, match="another process is at this training"), scratch("mine"), scratch("mine"):
+    with pytest.raises(UserError, match="another process runs this training"), scratch("mine"), scratch("mine"):
         pass
 
 
@@ -658,7 +658,7 @@ def test_what_is_left_of_killed_trainings_goes_after_four_weeks(tmp_path, monkey
 
 def two_checkpoints(folder) -> DeblurGAN:
     """Of one epoch, whose first weight is 1, and of two, whose first weight is 2."""
-    gan, kept = model(), Kept(restored={0: np.zeros((1, 4, 4, 3), np.uint8)})
+    gan, kept = model(), TrainingState(restored={0: np.zeros((1, 4, 4, 3), np.uint8)})
     for epoch in (1, 2):
         gan.state[0].assign(np.full(gan.state[0].shape, epoch))
         kept.history.append({"loss": float(epoch), "val_psnr": 20.0 - epoch})
@@ -667,7 +667,7 @@ def two_checkpoints(folder) -> DeblurGAN:
 
 
 def test_the_best_generator_of_validation_survives_later_and_worse_ones(tmp_path):
-    gan, kept = model(), Kept()
+    gan, kept = model(), TrainingState()
     checkpoint = Checkpoint(tmp_path, kept)
     checkpoint.set_model(gan)
     for epoch, found in enumerate([20.0, 22.0, 21.0, 22.0]):
@@ -739,14 +739,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
 
     for name in ("checkpoint.npz", "before.npz"):
         (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
-    assert last_checkpoint(tmp_path, gan.state) == Kept()
+    assert last_checkpoint(tmp_path, gan.state) == TrainingState()
     assert f"{tmp_path / 'before.npz'} is damaged" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_network_is_left_out(tmp_path, capsys):
     two_checkpoints(tmp_path)
     other = model(critic=CRITIC.model_copy(update={"filters": 8}))
-    assert last_checkpoint(tmp_path, other.state) == Kept()
+    assert last_checkpoint(tmp_path, other.state) == TrainingState()
     assert "is damaged (it is of another network or optimizer)" in capsys.readouterr().out
 
 
@@ -756,7 +756,7 @@ def test_a_checkpoint_that_cannot_be_written_names_its_place_and_leaves_the_last
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # a write fails, as on a full disk
     try:
         with pytest.raises(UserError) as error:
-            save(tmp_path, gan.state, Kept())
+            save(tmp_path, gan.state, TrainingState())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert f"the checkpoint {tmp_path / 'checkpoint.npz'} cannot be written (File too large)" in str(error.value)
@@ -803,7 +803,7 @@ def named(tmp_path, monkeypatch, machine="this one", **changes) -> str:
     monkeypatch.setattr(backend, "facts", lambda: [machine])
     pairs, val = load_pairs(tmp_path, "train", 16, fresh=True), load_pairs(tmp_path, "train", 16)[:1]
     p = PARAMS.model_copy(update={"train": DEFAULT.model_copy(update=changes)})
-    return run.name_of(p, pairs, val, None)
+    return run.training_name(p, pairs, val, None)
 
 
 def test_a_training_is_named_by_its_data_parameters_and_code(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ import stages.fetch_unsplash
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
 from deblurgan.sources import rate_limit, web
-from deblurgan.sources.photo_downloads import LeftOut, Wanted
+from deblurgan.sources.photo_downloads import LeftOutPhotos, Wanted
 from deblurgan.sources.rate_limit import Allowance
 from deblurgan.sources.unsplash_api import UnsplashPhoto
 from deblurgan.sources.web import Gone
@@ -288,7 +288,7 @@ def test_an_outage_is_no_small_data_set(workspace, api, clock, fault):
 def test_a_few_photos_may_be_missing_but_not_many(workspace, api, gone, status):
     edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["a"], "blurred_queries": [], "photos_per_query": 20}})
     setattr(api, gone, {f"a{i}": status for i in (0, 7, 9, 19)})
-    with pytest.raises(UserError, match=r"4 of 20 photos cannot be had, the last one because http.*: so many are a"):
+    with pytest.raises(UserError, match=r"4 of 20 photos are not available, the last because http.*: with so many"):
         stages.fetch_unsplash.main()
     assert not OUT.exists()
     setattr(api, gone, {f"a{i}": status for i in (0, 9, 19)})
@@ -300,7 +300,7 @@ def test_a_few_photos_may_be_missing_but_not_many(workspace, api, gone, status):
 def test_one_photo_of_one_is_not_few(workspace, api):
     edit_params(workspace, {"fetch_unsplash": {"sharp_queries": ["a"], "blurred_queries": [], "photos_per_query": 1}})
     api.gone_images = {"a0": 404}
-    with pytest.raises(UserError, match="1 of 1 photos cannot be had"):
+    with pytest.raises(UserError, match="1 of 1 photos are not available"):
         stages.fetch_unsplash.main()
 
 
@@ -308,7 +308,7 @@ def test_one_photo_of_one_is_not_few(workspace, api):
     ("wanted", "every"), [(40, 13), (2000, 25), (20000, 21)], ids=["three", "less than 5 %", "just less than 5 %"]
 )
 def test_photos_that_are_few_are_left_out(wanted, every):
-    left_out = LeftOut(wanted)
+    left_out = LeftOutPhotos(wanted)
     photo = UnsplashPhoto("x", "", "", "http://x", "http://x", "")
     for tried in range(every, wanted + 1, every):
         left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)
@@ -317,9 +317,9 @@ def test_photos_that_are_few_are_left_out(wanted, every):
 
 @pytest.mark.parametrize(("wanted", "few"), [(10, 3), (1000, 10), (20000, 10)])
 def test_an_outage_is_noticed_soon(wanted, few):
-    left_out = LeftOut(wanted)
+    left_out = LeftOutPhotos(wanted)
     photo = UnsplashPhoto("x", "", "", "http://x", "http://x", "")
-    with pytest.raises(UserError, match=f"{few + 1} of {few + 1} photos cannot be had"):
+    with pytest.raises(UserError, match=f"{few + 1} of {few + 1} photos are not available"):
         for tried in range(1, 30):
             left_out.add(Wanted("sharp", "q", photo), Gone("gone"), tried)
 
@@ -381,7 +381,7 @@ def test_an_image_that_drips_holds_nothing_up(workspace, api, clock):
         (lambda server, patch: setattr(server, "faults", [400]), "search/photos answered 400 Bad Request"),
         (lambda server, patch: setattr(server, "faults", [404]), "search/photos is gone .404.: is this an API"),
         (lambda server, patch: setattr(server, "faults", [403]), "search/photos is refused .403.: is this an API"),
-        (lambda server, patch: setattr(server, "search", lambda query: [{}]), "answered what no search answers"),
+        (lambda server, patch: setattr(server, "search", lambda query: [{}]), "that is not a search result"),
         (lambda server, patch: setattr(server, "search", lambda query: [stranger(server)]), "outside .*: refused"),
     ],
     ids=[
@@ -513,12 +513,12 @@ def test_photos_are_named_by_their_id_alone(workspace, api):
     """An id is what a server says; it must not choose a place on this disk."""
     for odd in ("../../../escaped", "", "..", ".x", 5, None, "a" * 65, "\udc80"):
         api.search = lambda query, odd=odd: [{**api.photo("x"), "id": odd}]
-        with pytest.raises(UserError, match="answered what no search answers"):
+        with pytest.raises(UserError, match="that is not a search result"):
             stages.fetch_unsplash.main()
     assert not list(workspace.parent.rglob("*escaped*"))
     for field in ("http://[bad", 5, None, "no address"):
         api.search = lambda query, field=field: [{**api.photo("x"), "urls": {"raw": field}}]
-        with pytest.raises(UserError, match="answered what no search answers"):
+        with pytest.raises(UserError, match="that is not a search result"):
             stages.fetch_unsplash.main()
     api.search = lambda query: [api.photo("x"), api.photo("y"), api.photo("x")]
     stages.fetch_unsplash.main()  # the odd answers were not kept

@@ -12,7 +12,7 @@ from scipy import ndimage
 from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear, quantize
 
 SMOOTHNESS = 20
-"""Frames over which motion stays alike: a twelfth of a second, about the period of a hand's tremor."""
+"""Frames over which motion hardly changes: a twelfth of a second, about the period of a hand's tremor."""
 SPEED_SPREAD = 0.4
 """Standard deviation of the logarithm of the speed."""
 
@@ -114,6 +114,16 @@ def average_frames(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
     ------
     ValueError
         The frames have different sizes, or there are none.
+
+    Examples
+    --------
+    Black and white, as stored values and as light:
+
+    >>> frames = [np.full((1, 1, 3), level, np.uint8) for level in (0, 255)]
+    >>> average_frames(frames, linear=False)[0, 0].tolist()
+    [128, 128, 128]
+    >>> average_frames(frames, linear=True)[0, 0].tolist()
+    [186, 186, 186]
     """
     values = LINEAR_OF_BYTE if linear else STORED_OF_BYTE
     total: np.ndarray | None = None

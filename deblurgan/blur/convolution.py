@@ -40,6 +40,18 @@ def blur_image(image: np.ndarray, kernel: np.ndarray, *, linear: bool = True) ->
     -------
     numpy.ndarray
         `float32` of shape (H, W, 3): grey levels in [0, 255], not yet rounded.
+
+    Examples
+    --------
+    A white line on black, blurred across by three pixels: stored values, then light.
+
+    >>> photo = np.zeros((5, 7, 3), np.uint8)
+    >>> photo[:, 3] = 255
+    >>> kernel = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]]) / 3
+    >>> blur_image(photo, kernel, linear=False)[2, :, 0].round().astype(int).tolist()
+    [0, 0, 85, 85, 85, 0, 0]
+    >>> blur_image(photo, kernel, linear=True)[2, :, 0].round().astype(int).tolist()
+    [0, 0, 155, 155, 155, 0, 0]
     """
     radius = len(kernel) // 2
     padded = np.pad(image, ((radius, radius), (radius, radius), (0, 0)), mode="symmetric")

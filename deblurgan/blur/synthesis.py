@@ -1,6 +1,6 @@
 """Making pairs: sharp photos with random motion blur, and averaged frames of high-speed video.
 
-What an earlier run made of the same images is not made again: blurring thousands of photos takes hours.
+Pairs that an earlier run made of the same images are kept: blurring thousands of photos takes hours.
 """
 
 import hashlib
@@ -54,10 +54,10 @@ Known = dict[str, dict[str, str]]
 
 
 class Earlier:
-    """What earlier runs made with the same settings, seed and code, in the folder that the stage is about to replace.
+    """Pairs that earlier runs made with the same settings, seed and code, in the folder that the stage will replace.
 
-    It is taken from there only where its checksum is the one that was noted when it was made, whoever has changed the
-    folder meanwhile. The notes lie in the cache directory: no output depends on them.
+    A pair is taken over only if its checksum is still the one noted when it was made: the folder may have been changed
+    meanwhile. The notes lie in the cache directory: no output depends on them.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Earlier:
                 print(f"{self._notes} is damaged: all pairs are made anew")
 
     def of(self, scene: str) -> Known:
-        """What is known of a photo or scene, `<data set>/<scene>`."""
+        """Notes of earlier runs on a photo or scene, `<data set>/<scene>`."""
         return self._scenes.get(scene, {})
 
     def note(self, scene: str, known: Known) -> None:
@@ -100,7 +100,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Done:
-    """What a job has made: rows of pairs.csv, what to note, and how many of the pairs an earlier run had made."""
+    """The result of a job: rows of pairs.csv, notes for later runs, and how many pairs an earlier run had made."""
 
     rows: list[Made]
     scene: str

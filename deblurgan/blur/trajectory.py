@@ -1,9 +1,9 @@
 """Motion blur from random camera trajectories.
 
-The trajectory model is the one DeblurGAN was trained with (Kupyn et al., CVPR 2018, section 4), after
-Boracchi and Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP 2012. What is
-done otherwise here: the kernel is centred on its centroid, so that a pair is not shifted; it sums to one, so
-that brightness stays; light is mixed linearly; borders are mirrored instead of darkened.
+DeblurGAN was trained with this trajectory model (Kupyn et al., CVPR 2018, section 4), after Boracchi and Foi, "Modeling
+the performance of image restoration from motion blur", IEEE TIP 2012. What differs here: the kernel is centred on its
+centroid, so that a pair is not shifted; it sums to one, so that brightness stays; light is mixed linearly; borders are
+mirrored instead of darkened.
 """
 
 import cmath
@@ -64,6 +64,15 @@ def kernel_from_path(path: np.ndarray) -> np.ndarray:
     numpy.ndarray
         `float64` of shape (K, K), K odd and as small as the path allows, non-negative, sum 1, and with its
         centroid at the centre of the middle pixel (each position is shared bilinearly by four pixels).
+
+    Examples
+    --------
+    A camera that spends as long at each of three pixels of a row:
+
+    >>> kernel_from_path(np.array([0, 1, 2])).round(2)
+    array([[0.  , 0.  , 0.  ],
+           [0.33, 0.33, 0.33],
+           [0.  , 0.  , 0.  ]])
     """
     path = path - path.mean()
     radius = math.ceil(max(np.abs(path.real).max(), np.abs(path.imag).max()))
@@ -128,6 +137,15 @@ def random_path(
     -------
     CameraPath
         The motion, and what was drawn.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> path = random_path(rng, length=(20, 40), shake=(0.003, 0.01), exposure=(0.5, 1.0))
+    >>> 20 <= path.length <= 40
+    True
+    >>> round(float(path.kernel.sum()), 6)
+    1.0
     """
     lowest, highest = length
     drawn_length, drawn_shake = rng.uniform(lowest, highest), float(rng.choice(shake))

@@ -1,4 +1,4 @@
-"""Finding images that train and test: the same ones, and ones that look alike."""
+"""Finding images that lie in two splits: the same image, or two that look alike."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

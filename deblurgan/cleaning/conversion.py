@@ -10,7 +10,7 @@ from deblurgan.colour import to_srgb
 from deblurgan.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
-"""Those that Pillow reads; HEIC comes beside them."""
+"""Formats that Pillow reads. HEIC is read by `heif`."""
 
 
 class Rejected(Exception):
@@ -51,6 +51,19 @@ def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Im
     ------
     Rejected
         not an image, truncated, animated, too small, too large, float data, or HDR.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (64, 48)).save(file, "PNG")
+    >>> image, untouched = load_photo(file.getvalue(), min_side=32, max_pixels=10**6)
+    >>> image.mode, image.size, untouched
+    ('RGB', (64, 48), False)
+    >>> load_photo(b"a note", min_side=32, max_pixels=10**6)
+    Traceback (most recent call last):
+        ...
+    deblurgan.cleaning.conversion.Rejected: not an image
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow's about odd metadata, and about size: max_pixels decides

@@ -1,7 +1,7 @@
-"""Photos that are there twice.
+"""Finding duplicates of photos.
 
 Two photos look alike where their difference hashes differ in few bits and the details in them correlate. The hash alone
-takes plain photos for one: two skies with other birds in them fall in brightness alike.
+takes plain photos for duplicates: all clear skies grow darker upwards, whatever birds are in them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,12 +28,12 @@ BOXES = tuple(
 SAME = 0.96
 """Least correlation of details of one photo and an altered copy of it. See `python -m benchmarks.duplicates`."""
 SIMILAR = 0.8
-"""Least one of what is only named: neighbouring frames of a clip have as much, unless the camera moves fast."""
+"""Least correlation of images that are only named. Neighbouring frames of a clip have it, but for fast cameras."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What two photos are compared by: a 64-bit difference hash, and a thumbnail's details, (`SIDE`, `SIDE`)."""
+    """What photos are compared by: a 64-bit difference hash, and the details of a thumbnail, (`SIDE`, `SIDE`)."""
 
     bits: int
     detail: np.ndarray

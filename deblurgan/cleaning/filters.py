@@ -1,4 +1,4 @@
-"""What the first version of this pipeline did to its photos; all of it is off by default."""
+"""Optional filters: denoise, equalize, posterize. All are off by default."""
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps

@@ -26,7 +26,7 @@ NO_PLACE = "not where a photo belongs"
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
 FOLDERS = ("pairs", "unsplash")
-"""What the sources deliver; anything else beside them is none of this pipeline's."""
+"""The folders that the sources write; anything beside them is left alone."""
 NOTES = {"photos.csv", "left_out.csv"}
 """Files that accompany photos and are no photos."""
 BYTES_OF_PIXEL, BYTES_OF_NOTES = 8, 1 << 26
@@ -34,7 +34,7 @@ BYTES_OF_PIXEL, BYTES_OF_NOTES = 8, 1 << 26
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptImage:
     """A row of manifest.csv: paths relative to the clean and to the source folder, size in bytes and pixels."""
 
     path: str
@@ -46,7 +46,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedImage:
     """A row of rejected.csv; `of` is the file that a duplicate duplicates."""
 
     path: str
@@ -82,13 +82,15 @@ class _Job:
 class _Measured:
     """A clean image and what the comparison with others needs."""
 
-    row: Kept
+    row: KeptImage
     pixels: str
     look: Look
     blurriness: float
 
 
-def clean_folder(source: Path, target: Path, settings: Clean) -> tuple[list[Kept], list[Refused], list[Label]]:
+def clean_folder(
+    source: Path, target: Path, settings: Clean
+) -> tuple[list[KeptImage], list[RejectedImage], list[Label]]:
     """Clean all files below `source`/pairs and /unsplash into the same layout below `target`.
 
     Parameters
@@ -104,15 +106,15 @@ def clean_folder(source: Path, target: Path, settings: Clean) -> tuple[list[Kept
         In the order of their paths. `kept` and `refused` together name every file once; each kept one has a label.
     """
     good: dict[str, _Measured] = {}
-    refused: list[Refused] = []
+    refused: list[RejectedImage] = []
     for measured, faults in each(_clean, list(_jobs(source, target, settings)), label="clean", unit="image"):
         if measured:
             good[measured.row.path] = measured
-        refused += [Refused(path.relative_to(source.resolve()).as_posix(), reason) for path, reason in faults]
+        refused += [RejectedImage(path.relative_to(source.resolve()).as_posix(), reason) for path, reason in faults]
 
     def reject(faults: dict[str, tuple[str, str]]) -> None:
         for name, (reason, original) in faults.items():
-            refused.append(Refused(good.pop(name).row.source, reason, original))
+            refused.append(RejectedImage(good.pop(name).row.source, reason, original))
             (target / name).unlink()
 
     reject({name: (fault, "") for name, image in good.items() if (fault := _pair_fault(image.row, good))})
@@ -164,7 +166,7 @@ def _clean_file(path: Path, job: _Job) -> _Measured:
             write_png(job.target, np.asarray(image))
             data = job.target.read_bytes()
     source = path.relative_to(path.parents[len(PurePosixPath(job.name).parts) - 1]).as_posix()
-    row = Kept(job.name, hashlib.sha256(data).hexdigest(), len(data), image.width, image.height, source)
+    row = KeptImage(job.name, hashlib.sha256(data).hexdigest(), len(data), image.width, image.height, source)
     pixels = hashlib.sha256(f"{image.size}".encode())
     pixels.update(image.tobytes())
     small = preview(image)
@@ -179,7 +181,7 @@ def _partner_image(path: Path | None, settings: Clean) -> Image.Image | None:
         return None  # there is none, or the pair is refused for it
 
 
-def _pair_fault(row: Kept, good: dict[str, _Measured]) -> str | None:
+def _pair_fault(row: KeptImage, good: dict[str, _Measured]) -> str | None:
     """Why half a pair cannot be used; None for a good half and for a photo that stands alone."""
     other_name = partner(PurePosixPath(row.path))
     if other_name is None:
@@ -191,7 +193,7 @@ def _pair_fault(row: Kept, good: dict[str, _Measured]) -> str | None:
 
 
 def _exact(good: dict[str, _Measured]) -> dict[str, str]:
-    """Photos with the pixels of another one, and both halves of pairs that equal another pair in both."""
+    """Photos with the pixels of an earlier photo, and pairs that equal an earlier pair in both halves."""
     contents = []
     for name in sorted(good):
         other = partner(PurePosixPath(name))
@@ -217,7 +219,7 @@ def _near_photos(good: dict[str, _Measured], settings: Clean) -> dict[str, str]:
 def _labels(good: dict[str, _Measured], settings: Clean) -> Iterator[Label]:
     """Describe each clean image. In pairs, near duplicates are only named: neighbouring frames are alike.
 
-    The one that is named is of another scene if there is such a one: the two may come into different splits.
+    Of several such images, one of another scene is named: the two may come into different splits.
     """
     places = {name: place for name in sorted(good) if (place := place_of(PurePosixPath(name)))}
     sharp = [
@@ -255,7 +257,7 @@ def check_manifest(target: Path, rows: list[dict[str, str]]) -> list[str]:
     list of str
         One line for each file that is missing, changed, or not in the manifest; empty when all is as recorded.
     """
-    if missing := {field.name for field in fields(Kept)} - set(rows[0] if rows else {}):
+    if missing := {field.name for field in fields(KeptImage)} - set(rows[0] if rows else {}):
         return [f"manifest.csv: no column {', '.join(sorted(missing))}"]
     found = {path.relative_to(target).as_posix() for path in files_below(target) if path.suffix != ".csv"}
     job = [(str(target.resolve() / row["path"]), row["sha256"]) for row in rows]

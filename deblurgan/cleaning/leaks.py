@@ -1,4 +1,4 @@
-"""What speaks against the figures of a test split: images that look like ones that are trained on."""
+"""Leaks, which make the scores of a test split too good: its images that look like images of another split."""
 
 import csv
 from collections.abc import Sequence
@@ -45,8 +45,9 @@ def in_words(found: Sequence[Leak]) -> list[str]:
     for split in ("test", "val"):
         if some := [leak for leak in found if split_named(leak.image) == split]:
             lines.append(
-                f"warning: {len(some)} sharp images of the {split} split look like images of another one, so its "
-                f"figures flatter: {some[0].image} like {some[0].like}, for one (all: data/resized/test/{TABLE}). "
-                "Frames of one clip belong into one folder, or under one name with a number at its end"
+                f"warning: {len(some)} sharp images of the {split} split look like images of another split, so its "
+                f"scores are too good: for example {some[0].image} like {some[0].like} (all: "
+                f"data/resized/test/{TABLE}). "
+                "Put the frames of a clip into one folder, or give them one name with a number at its end"
             )
     return lines

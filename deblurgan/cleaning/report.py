@@ -1,18 +1,18 @@
-"""What cleaning found, in figures."""
+"""Counts of kept, rejected and doubtful images."""
 
 from collections import Counter
 from typing import Any
 
-from deblurgan.cleaning.folder import Kept, Label, Refused
+from deblurgan.cleaning.folder import KeptImage, Label, RejectedImage
 from deblurgan.layout import scene_of
 
 
 def across_scenes(labels: list[Label]) -> list[Label]:
-    """Those of images that look like one of another scene."""
+    """Labels of images that look like an image of another scene."""
     return [n for n in labels if n.near_duplicate_of and scene_of(n.path) != scene_of(n.near_duplicate_of)]
 
 
-def counts(kept: list[Kept], refused: list[Refused], labels: list[Label]) -> dict[str, Any]:
+def counts(kept: list[KeptImage], refused: list[RejectedImage], labels: list[Label]) -> dict[str, Any]:
     """Count everything, for metrics/clean.json."""
     return {
         "found": len(kept) + len(refused),

@@ -9,17 +9,18 @@ WIDTH = 640
 """Pixels of the long side at which blur is measured: blur of a pixel or two is no fault, and noise averages out."""
 BLURRED_ABOVE = 0.45
 SHARP_BELOW = 0.30
-"""Of `blurriness`. Frames of GoPro: sharp 0.31 to 0.37, blurred 0.36 to 0.66; photos of BSDS500: 0.22 to 0.40, with
-motion blur of 30 pixels or more 0.45 to 0.77 (5 to 95 %)."""
+"""Limits of `blurriness`. Frames of GoPro: sharp 0.31 to 0.37, blurred 0.36 to 0.66; photos of BSDS500: 0.22 to 0.40,
+with motion blur of 30 pixels or more 0.45 to 0.77 (5 to 95 %)."""
 
 SHOWN = 2000
 """Pixels of the long side, about, at which a photo to deblur is looked at: as on a large screen."""
 GRAIN = 1.0
 """Standard deviation in pixels of a Gaussian that takes noise away, which would be taken for sharp."""
 NOT_BLURRED_BELOW = 0.47
-"""Of such photos' blur effect. Blurred: no frame of GoPro and REDS is below, of BSDS500 with 15 to 60 pixels of camera
-shake 1 in 100, with 3 to 6 pixels 4 in 10. Sharp: all frames of REDS, 9 in 10 photos of KODAK, 8 in 10 of BSDS500, 2 in
-3 of GoPro's soft frames. By `python -m benchmarks.sharpness`."""
+"""A photo to deblur with a smaller blur effect looks sharp. Of blurred images, no frame of GoPro or REDS is below; of
+BSDS500 with 15 to 60 pixels of camera shake 1 in 100 is, with 3 to 6 pixels 4 in 10. Of sharp images, all frames of
+REDS are below, 9 in 10 photos of KODAK, 8 in 10 of BSDS500, 2 in 3 of GoPro's soft frames. Measured by
+`python -m benchmarks.sharpness`."""
 SMALLEST = 16
 """Pixels of the short side below which nothing can be said."""
 
@@ -51,7 +52,7 @@ def blurriness(small: Image.Image) -> float:
 
 
 def doubt(kind: str, value: float, partner: float | None) -> str:
-    """What speaks against the label of a photo.
+    """Say what contradicts the label of a photo.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class Networks:
         return self.deblur(self.generator, blur)
 
     def distances(self, restored: np.ndarray, blur: np.ndarray, sharp: Path) -> dict[str, float]:
-        """Content losses of the restored and the blurred image, if there is a network that takes them."""
+        """Perceptual losses of the restored and of the blurred image; none without VGG19."""
         if not self.features:
             return {}
         *both, target = (self.features(to_float(image)[None]) for image in (restored, blur, read_rgb(sharp)))

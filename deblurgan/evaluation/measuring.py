@@ -1,4 +1,4 @@
-"""What is measured of restored images, in any process: no network is needed for it."""
+"""Measuring restored images: no network is needed, so that any process can do it."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from deblurgan.restoration.classical import algorithm
 
 @dataclass(frozen=True)
 class Restored:
-    """A test image as the networks have left it, all that is measured of it being still to do.
+    """A test image that the networks have restored and that is not measured yet.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Restored:
     blur, restored
         `uint8` of one shape (H, W, 3).
     stretched
-        What the generator makes of `squashed` of the blurred one.
+        The blurred image, first `squashed`, then restored.
     kernel
         Point spread function of the blur, for the baselines; None where it is not known.
     in_light
@@ -58,11 +58,11 @@ class Sharpened:
 
 def measured(job: Restored | Sharpened) -> Row:
     """Do either job."""
-    return scored(job) if isinstance(job, Restored) else blurriness(job)
+    return scored(job) if isinstance(job, Restored) else blur_effects(job)
 
 
 def scored(job: Restored) -> Row:
-    """Score a test image, the baselines on it, and what is left of both at the size of the project before."""
+    """Score a test image, the baselines on it, and the image at the size of the original student project."""
     sharp = read_rgb(job.sharp)
     methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in job.baselines}
     others = {name: tiles.deblur(method, job.blur) for name, method in methods.items()}
@@ -73,7 +73,7 @@ def scored(job: Restored) -> Row:
     return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched}
 
 
-def blurriness(job: Sharpened) -> Row:
+def blur_effects(job: Sharpened) -> Row:
     """How blurred a photo is, 0 to 1, before and after."""
     before, after = (float(blur_effect(photo, channel_axis=-1)) for photo in (job.before, job.after))
     return {"blur_effect": after, "input_blur_effect": before}

@@ -29,6 +29,14 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     ------
     ValueError
         Not `uint8`, or of different shapes.
+
+    Examples
+    --------
+    Every value one grey level off:
+
+    >>> photo = np.full((16, 16, 3), 128, np.uint8)
+    >>> round(psnr(photo + np.uint8(1), photo), 2)
+    48.13
     """
     _check(image, reference)
     with np.errstate(divide="ignore"):  # equal images
@@ -55,6 +63,14 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
     ------
     ValueError
         Not `uint8`, of different shapes, or smaller than the window.
+
+    Examples
+    --------
+    >>> photo = np.arange(16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
+    >>> round(ssim(photo, photo), 6)
+    1.0
+    >>> ssim(255 - photo, photo) < 0
+    True
     """
     _check(image, reference)
     if min(image.shape[:2]) < 2 * SSIM_RADIUS + 1:
@@ -73,9 +89,9 @@ def ssim(image: np.ndarray, reference: np.ndarray) -> float:
 
 
 def ssim_3d(image: np.ndarray, reference: np.ndarray) -> float:
-    """SSIM as many deblurring papers print it: a window over height, width *and* channels, for comparison with them.
+    """SSIM as many deblurring papers print it: a window over height, width *and* channels, to compare with papers.
 
-    It is what MATLAB's `ssim` makes of a colour image, which it takes for a volume: a Gaussian of 11x11x11, borders
+    MATLAB's `ssim` does so, since it takes a colour image for a volume: a Gaussian of 11x11x11, borders
     repeated, mean over all. By .02 to .03 higher than `ssim` on photos. Parameters and errors as there; any size.
     """
     _check(image, reference)

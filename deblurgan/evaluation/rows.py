@@ -42,7 +42,7 @@ class Rows:
         work: Callable[[Any], Row],
         prepare: Callable[[Item], Any],
     ) -> list[Row]:
-        """The rows of all items, in their order; what is not there yet is measured, see `scale.each`."""
+        """The rows of all items, in their order; what is not there yet is measured, see `parallel.each`."""
         missing = [name for name in items if name not in self.found]
         if len(missing) < len(items):
             print(f"evaluate: {len(items) - len(missing)} of {len(items)} images were measured before")
@@ -69,19 +69,19 @@ def kept_rows(name: str) -> Iterator[Rows]:
     Parameters
     ----------
     name
-        Of all that determines a row but the images: an evaluation by another one never sees them.
+        Hash of all that determines a row but the images: an evaluation under another name never sees its rows.
 
     Raises
     ------
     UserError
-        Another process is at this very evaluation.
+        Another process runs the same evaluation.
     """
     path = cache_directory() / "evaluate" / f"{name}.jsonl"
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(path.with_suffix(".lock"), wait=False))
         except BlockingIOError:
-            raise UserError(f"another process is at this evaluation: wait for it, or end it ({path})") from None
+            raise UserError(f"another process runs this evaluation: wait for it, or stop it ({path})") from None
         for other in path.parent.glob("*"):
             if other.stat().st_mtime < time.time() - KEPT_DAYS * 24 * 3600:
                 other.unlink(missing_ok=True)

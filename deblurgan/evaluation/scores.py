@@ -20,7 +20,7 @@ REPORT = Path("metrics/evaluate/report.json")
 
 @dataclass(frozen=True)
 class Score:
-    """One test image: measures by name, see `score`, for each baseline its PSNR and SSIM, and those of `squashed`."""
+    """One test image: measures by name (see `score`), PSNR and SSIM of each baseline, measures of `squashed`."""
 
     dataset: str
     scene: str
@@ -35,16 +35,16 @@ class Score:
 
 
 HIGHEST_PSNR = 100.0
-"""What equal images count as, in dB: a mean with their infinite PSNR would say nothing."""
+"""PSNR that equal images count with, dB: with an infinite PSNR the mean would say nothing."""
 
 STRETCHED = 128
-"""Side in pixels to which the project that this began as squashed its frames, and at which it measured."""
+"""Side in pixels of the squares to which the original student project stretched its frames before it measured."""
 
 RESAMPLES = 2000
-"""Of the test images, for an interval of confidence."""
+"""Bootstrap samples of the test images for a confidence interval."""
 
 COMPARED = ("psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "vgg", "images")
-"""What of the report people compare from model to model."""
+"""The scores of the report that people compare between models."""
 
 
 def compared(image: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
@@ -57,7 +57,7 @@ def compared(image: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
 
 
 def squashed(image: np.ndarray) -> np.ndarray:
-    """Stretch an image to the square of the project that this began as."""
+    """Stretch an image to the square that the original student project measured."""
     small = Image.fromarray(image).resize((STRETCHED, STRETCHED), Image.Resampling.LANCZOS)
     return np.asarray(small)
 
@@ -78,7 +78,7 @@ def score(
     blur, restored, sharp
         `uint8` of one shape (H, W, 3).
     baselines
-        What others made of the blurred image.
+        The blurred image as restored by each baseline.
 
     Returns
     -------

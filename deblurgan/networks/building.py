@@ -1,4 +1,4 @@
-"""What generators and critic are built with: initial weights and norms."""
+"""Initial weights and norms of generators and critic."""
 
 import keras
 from keras import layers

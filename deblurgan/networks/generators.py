@@ -101,8 +101,8 @@ def _resnet(make: _Parts, x):
 def _naf_block(make: _Parts, x, filters: int, name: str):
     """NAFNet's block: depthwise and pointwise convolutions with a gate, then pointwise ones.
 
-    Without its channel attention, whose mean over the whole image is another one in a training crop, in a photo and in
-    a tile of it: what a pixel becomes here depends on its surroundings alone.
+    Without its channel attention, whose mean over the whole image differs between a training crop, a photo and a tile
+    of the photo. So a restored pixel depends on its surroundings alone.
     """
     y = make.conv(make.norm(x, f"{name}_norm1"), 2 * filters, 1, f"{name}_conv1", gain=building.LINEAR)
     init = make.initializer(2 * filters * building.LINEAR)  # Keras counts all channels as inputs of each

@@ -123,7 +123,7 @@ def load_generator(path: Path | str) -> keras.Model:
 
 
 def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> None:
-    """Start a generator from another one's weights.
+    """Copy the weights of one generator into another of the same architecture.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> 
     for theirs, ours in itertools.zip_longest(*both):
         found, needed = (_described(layer) for layer in (theirs, ours))
         if found != needed:
-            raise UserError(f"{path} is another generator than params.yaml asks for: it has {found}, not {needed}")
+            raise UserError(f"{path} differs from the generator of params.yaml: it has {found}, not {needed}")
     target.set_weights(source.get_weights())
 
 

@@ -1,4 +1,4 @@
-"""VGG19 up to block3_conv3, the features of DeblurGAN's content loss.
+"""VGG19 up to block3_conv3, the features of DeblurGAN's perceptual loss.
 
 Weights: ImageNet, as Keras publishes them (from the authors, Simonyan and Zisserman 2015).
 """
@@ -57,7 +57,7 @@ def build_features(weights: str | None) -> keras.Model:
     Raises
     ------
     UserError
-        The weights cannot be had or are not VGG19's; random weights are never used.
+        The weights cannot be read or downloaded, or are not VGG19's; random weights are never used.
     """
     path = Path(weights).expanduser() if weights else download()
     published = path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == MD5

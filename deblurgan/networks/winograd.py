@@ -218,7 +218,7 @@ def gains(layer: layers.Conv2D) -> bool:
 
 
 def _convolved(layer: layers.Conv2D, otherwise: Callable, images, kernel):
-    """What a layer's `convolution_op` does."""
+    """Convolve as a layer's own `convolution_op` does, which is `otherwise`; it serves where sizes are not known."""
     if None in images.shape[1:]:
         return otherwise(images, kernel)
     if layer.padding == "same":

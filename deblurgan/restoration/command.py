@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,20 @@ from tqdm import tqdm
 
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
-from deblurgan.restoration.jobs import Job, comparison_of, find_jobs, refuse
+from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, refuse
 from deblurgan.restoration.options import MODEL, read_options
 from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
 from deblurgan.restoration.restorer import Restorer
 
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 NAMED = 20
-"""Of files that are left out, how many are named."""
+"""At most so many of the files that are left out are named."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What a disk says that takes no further file either."""
+"""Errors of a disk after which no further file can be written."""
 
 
 def restorer_of(options: argparse.Namespace) -> Restorer:
-    """What deblurs photos as the command line says."""
+    """Build the restorer that the command line asks for."""
     if options.algorithm == "deblurgan":
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
@@ -79,8 +80,8 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
     return True
 
 
-def results_of(job: Job, options: argparse.Namespace) -> list[Path]:
-    """The files that are made of a file: its result, and what is asked for besides."""
+def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:
+    """The files that are written for a file: its result, and with --compare the comparison."""
     if options.video:
         return [job.place.with_suffix(".mp4")]
     result = job.place.with_name(written_name(job.source))
@@ -99,8 +100,8 @@ def say(path: Path, error: Exception) -> None:
     tqdm.write(f"deblur: error: {path}: {reason}", file=sys.stderr)
 
 
-def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
-    """What is to be done, each file with its results, and how many are there already; what cannot be is said."""
+def planned(jobs: list[DeblurJob], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
+    """The files to deblur, each with its results, and how many have results already; refused files are named."""
     todo, there, taken = [], 0, set()
     for job in jobs:
         results = results_of(job, options)
@@ -116,35 +117,58 @@ def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Pa
     return todo, there
 
 
-def command(options: argparse.Namespace) -> None:
-    """Deblur files of the user's; those that fail or are left out are named, and the others done."""
-    suffixes, work = (CLIPS, deblur_clip) if options.video else (SUFFIXES, deblur_photo)
-    jobs, left_out = find_jobs(options.inputs, options.output, suffixes, recursive=options.recursive)
+@dataclass
+class Outcome:
+    """How many files were deblurred, how many were left as they are, and whether the disk is full."""
+
+    done: int = 0
+    left: int = 0
+    full: bool = False
+
+
+def deblur_all(todo: list[tuple[Path, list[Path]]], options: argparse.Namespace) -> Outcome:
+    """Deblur files one by one; those that fail are named, and only a full disk ends the run."""
+    outcome = Outcome()
+    if not todo:
+        return outcome  # without a generator: none needs to be there
+    work, restorer = deblur_clip if options.video else deblur_photo, restorer_of(options)
+    for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
+        try:
+            if work(restorer, path, results, options):
+                outcome.done += 1
+            else:
+                outcome.left += 1
+        except (UserError, OSError, MemoryError) as error:
+            say(path, error)
+            outcome.full = isinstance(error, OSError) and error.errno in FULL
+            if outcome.full:
+                break
+    return outcome
+
+
+def say_left_out(left_out: list[LeftOut]) -> None:
+    """Name the first files and folders that are left out, and count the others."""
     for found in left_out[:NAMED]:
         print(f"deblur: left out: {found.path}: {found.reason}", file=sys.stderr)
     if len(left_out) > NAMED:
         print(f"deblur: left out: {len(left_out) - NAMED} more", file=sys.stderr)
+
+
+def command(options: argparse.Namespace) -> None:
+    """Deblur files of the user's; those that fail or are left out are named, and the others done."""
+    suffixes = CLIPS if options.video else SUFFIXES
+    jobs, left_out = find_jobs(options.inputs, options.output, suffixes, recursive=options.recursive)
+    say_left_out(left_out)
     todo, there = planned(jobs, options)
     for folder in {result.parent for _, results in todo for result in results}:
-        remove_partials(folder)
-    restorer, done, left, full = restorer_of(options) if todo else None, 0, 0, False
-    for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
-        try:
-            if work(restorer, path, results, options):
-                done += 1
-            else:
-                left += 1
-        except (UserError, OSError, MemoryError) as error:
-            say(path, error)
-            full = isinstance(error, OSError) and error.errno in FULL
-            if full:
-                break
-    more = {"left as they are": left, "there already": there}
+        remove_partials(folder)  # which a killed run left
+    outcome = deblur_all(todo, options)
+    more = {"left as they are": outcome.left, "there already": there}
     others = "".join(f", {count} {what}" for what, count in more.items() if count)
-    print(f"{done} of {len(jobs)} deblurred into {options.output}{others}")
-    if full:
+    print(f"{outcome.done} of {len(jobs)} deblurred into {options.output}{others}")
+    if outcome.full:
         raise UserError(f"stopped: {options.output} takes no more; make room and go on with --skip-existing")
-    if done + left + there < len(jobs):
+    if outcome.done + outcome.left + there < len(jobs):
         sys.exit(1)
 
 

@@ -8,11 +8,11 @@ from deblurgan.errors import UserError
 from deblurgan.files import NAME_MAX, shortened
 
 COMPARISON = "_before_after"
-"""What the name of a photo before and after, side by side, ends in."""
+"""End of the name of a comparison: a photo before and after, side by side."""
 
 
 @dataclass(frozen=True)
-class Job:
+class DeblurJob:
     """A file to deblur, and where its result goes under the file's own name."""
 
     source: Path
@@ -29,7 +29,7 @@ class LeftOut:
 
 def find_jobs(
     inputs: Iterable[Path], output: Path, suffixes: tuple[str, ...], *, recursive: bool
-) -> tuple[list[Job], list[LeftOut]]:
+) -> tuple[list[DeblurJob], list[LeftOut]]:
     """Find the files of folders, and those that are named themselves.
 
     Parameters
@@ -51,7 +51,7 @@ def find_jobs(
     """
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file: --output takes a folder")
-    jobs: list[Job] = []
+    jobs: list[DeblurJob] = []
     left_out: list[LeftOut] = []
     for named in inputs:
         if named.is_dir():
@@ -60,10 +60,10 @@ def find_jobs(
             if not files:
                 more = "" if recursive else "; --recursive looks into its folders, too"
                 raise UserError(f"{named}: no file {', '.join(suffixes)} in this folder{more}")
-            jobs += [Job(path, output / path.relative_to(named)) for path in files]
+            jobs += [DeblurJob(path, output / path.relative_to(named)) for path in files]
             left_out += [path for path in found if isinstance(path, LeftOut)]
         elif named.is_file():
-            jobs.append(Job(named, output / named.name))
+            jobs.append(DeblurJob(named, output / named.name))
         elif named.exists():
             raise UserError(f"{named} is neither a file nor a folder, but a pipe or a device: save it as a file first")
         else:

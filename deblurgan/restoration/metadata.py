@@ -1,4 +1,4 @@
-"""What a photo says besides its pixels, beyond EXIF: captions, authors and rights in XMP and IPTC, comments."""
+"""Metadata of photos beyond EXIF: captions, authors and rights in XMP and IPTC, comments."""
 
 import re
 import struct
@@ -11,14 +11,14 @@ XMP = "XML:com.adobe.xmp"
 XMP_TAG = 700
 """Its tag in a TIFF."""
 RESOURCES = {0x0404: "IPTC", 0x0425: "its digest", 0x040A: "copyrighted or not", 0x040B: "an address of the author's"}
-"""Of Photoshop's blocks in a JPEG those that speak of the photo, not of its pixels (a small preview, for one)."""
+"""Photoshop's blocks in a JPEG that describe the photo; others describe its pixels, such as a small preview."""
 ORIENTED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>)\s*)[2-8]""")
 MISSING_PART = re.compile(rb"""xmpNote:HasExtendedXMP\s*=\s*["'][^"']*["']""")
-"""Of XMP that is longer than a segment of a JPEG, what says that it goes on: the rest is not kept."""
+"""The mark in XMP that it goes on in further segments of the JPEG, which are not kept."""
 
 
 def described(image: Image.Image) -> dict[str, Any]:
-    """What an opened image says, for a photo that is upright.
+    """Read the metadata of an opened image, for a photo that is upright.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def segment(blocks: dict[int, bytes]) -> bytes:
 
 
 def texts(kept: dict[str, Any]) -> PngImagePlugin.PngInfo:
-    """What was kept as texts of a PNG."""
+    """The kept metadata as texts of a PNG."""
     info = PngImagePlugin.PngInfo()
     for name, text in kept.get("text", {}).items():
         info.add_itxt(name, text)

@@ -12,7 +12,7 @@ from deblurgan.networks.layers import PixelShuffle
 from deblurgan.restoration import tiles
 
 COPIES = 8
-"""The most memory in use, in images as large as the largest of the network; measured by benchmarks/deblur.py."""
+"""The most memory in use, in multiples of the network's largest layer output; measured by benchmarks/deblur.py."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,14 @@ def reach_of(generator: keras.Model) -> Reach:
 
 
 def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
-    """Restoring by a generator, see `models.build_generator`.
+    """Restoring by a generator, see `networks.generators.build_generator`.
 
-    Each new size of images costs megabytes, which oneDNN keeps of its preparations, and time where XLA compiles;
+    Each new size of images costs memory, since oneDNN keeps what it prepared for the size, and time where XLA compiles:
     `few_sizes` is for images of many sizes.
 
-    Without instance norm a generator makes of a pixel what its surroundings say, so that tiles give what the whole
-    gives, but for rounding. Instance norm takes mean and variance over all that the network is shown: tiles are then
-    restored by the statistics of their own surroundings, which is no worse in principle (in training they were those of
-    a crop), but not the same.
+    Without instance norm a restored pixel depends on its surroundings alone, so that tiles give what the whole image
+    gives, but for rounding. Instance norm takes mean and variance over all pixels that the network is shown. A tile is
+    then restored by its own statistics, as a crop was in training, and the result differs slightly.
     """
 
     def run(image: np.ndarray) -> np.ndarray:
@@ -58,5 +57,20 @@ def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
 
 
 def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:
-    """Deblur one image by a generator, see `tiles.deblur`."""
+    """Deblur one image by a generator, see `tiles.deblur`.
+
+    Examples
+    --------
+    A generator that has not been trained yet leaves images as they are:
+
+    >>> from deblurgan.networks.generators import build_generator
+    >>> from deblurgan.params import Generator
+    >>> generator = build_generator(
+    ...     Generator(architecture="resnet", filters=4, blocks=1, norm="none", upsample="resize", dropout=0,
+    ...               identity_start=True)
+    ... )
+    >>> photo = np.arange(21 * 30 * 3).reshape(21, 30, 3).astype(np.uint8)
+    >>> bool((deblur(generator, photo) == photo).all())
+    True
+    """
     return tiles.deblur(network(generator), image)

@@ -19,7 +19,7 @@ def tile_option(text: str) -> str | int:
 
 
 def number_between(lowest: float, highest: float) -> Callable[[str], float]:
-    """What reads a number between two others."""
+    """A reader of an option that is a number between two limits."""
 
     def number(text: str) -> float:
         try:

@@ -19,18 +19,18 @@ from deblurgan.colour import to_srgb
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.restoration.metadata import XMP_TAG, described, segment, texts
-from deblurgan.restoration.sixteen_bit import ORIENTATION, deep_png, read_deep
+from deblurgan.restoration.sixteen_bit import ORIENTATION, read_sixteen_bit, sixteen_bit_png
 from deblurgan.restoration.tiff import exif_bytes, tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Those that Pillow reads, MPO as JPEG; HEIC comes beside them."""
+"""Formats that Pillow reads (MPO counts as JPEG). HEIC is read by `heif`."""
 WRITTEN = {
     ".png": "PNG", **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".webp": "WEBP",
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
 }  # fmt: skip
 """Suffixes that are written as they are; HEIC and AVIF become .jpg, or .png if transparent, others .png."""
 SUFFIXES = (*WRITTEN, *heif.SUFFIXES, ".bmp", ".gif")
-"""What is taken for a photo in a folder."""
+"""Files of a folder with these suffixes are photos."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
@@ -43,7 +43,7 @@ LAYOUT = {
 }  # fmt: skip
 """Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
 ROWS = 64
-"""Of a photo that are turned into pixels at once."""
+"""Rows of a photo that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class Photo:
     ----------
     colours
         `float32` of shape (H, W, 3) in [-1, 1]; of a grey photo, three times the same.
-    grey, deep
-        Whether the file has one channel of colour; and 16 bits of it.
+    grey, sixteen_bit
+        Whether the file has one channel of colour; and whether it has 16 bits a channel.
     alpha
-        Of shape (H, W), `uint16` if deep and `uint8` if not; or None.
+        Of shape (H, W), `uint16` for a photo of 16 bits, else `uint8`; or None.
     kept
-        What the file says besides: Pillow's `exif`, `icc_profile`, `dpi`, and see `metadata.described`.
+        Metadata of the file: Pillow's `exif`, `icc_profile`, `dpi`, and the fields of `metadata.described`.
     before
         Colours to write on the left of these; or None.
     """
 
     colours: np.ndarray
     grey: bool
-    deep: bool
+    sixteen_bit: bool
     alpha: np.ndarray | None
     kept: dict[str, Any]
     before: np.ndarray | None = None
@@ -106,54 +106,70 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             if image.mode == "F":
                 raise UserError("float data: its range is not known")
             allowed((image.height, image.width))
-            deep = read_deep(image, data)
-            if deep is None:
+            sixteen_bit = read_sixteen_bit(image, data)
+            if sixteen_bit is None:
                 image.load()
-            if deep is None and image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
-                raise UserError("integers of more than 16 bits: their range is not known")
-            return _decoded(image, deep)
+                if image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
+                    raise UserError("integers of more than 16 bits: their range is not known")
+            return _decoded(image, sixteen_bit)
         except (UserError, MemoryError):
             raise
         except Exception as error:  # of the decoder, or of odd metadata
             raise UserError(f"broken: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def _decoded(image: Image.Image, deep: np.ndarray | None) -> Photo:
+def _decoded(image: Image.Image, sixteen_bit: np.ndarray | None) -> Photo:
+    """The photo of a loaded image, of whose pixels those of 16 bits come from `read_sixteen_bit`."""
+    # before `_kept_of` takes the orientation out of the image's EXIF
+    upright = ImageOps.exif_transpose(image) if sixteen_bit is None else image
+    kept = _kept_of(image)
+    if sixteen_bit is not None:
+        return _photo_of(sixteen_bit, kept)
+    if upright.mode in ("CMYK", "LAB"):  # results are RGB, which the photo's own profile does not describe
+        upright = to_srgb(upright, kept.pop("icc_profile", None))
+    return _photo_of(_pixels_of_image(upright), kept)
+
+
+def _kept_of(image: Image.Image) -> dict[str, Any]:
+    """The metadata of an image for `Photo.kept`, without the tags that describe how its file stores pixels."""
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
     kept |= described(image)
     exif = image.getexif()
-    upright = ImageOps.exif_transpose(image) if deep is None else image
-    for tag in (ORIENTATION, XMP_TAG, *LAYOUT):
+    for tag in (ORIENTATION, XMP_TAG, *LAYOUT):  # XMP is among what `described` gives
         exif.pop(tag, None)
     if len(exif):
         kept["exif"] = exif_bytes(exif)
-    if deep is not None:
-        return _photo_of(deep, kept)
-    if upright.mode.startswith("I"):  # grey in Pillow's other integers
-        return _photo_of(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None], kept)
-    if upright.mode in ("CMYK", "LAB"):
-        upright = to_srgb(upright, kept.pop("icc_profile", None))  # no result is of such colours
+    return kept
+
+
+def _pixels_of_image(upright: Image.Image) -> np.ndarray:
+    """Grey or RGB, with or without alpha: `uint8` or, of Pillow's integers, `uint16` of shape (H, W, C)."""
+    if upright.mode.startswith("I"):  # "I;16" and its like, or "I" with 32 bits, of which `read_photo` allows 16
+        return np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None]
     grey = upright.mode in ("1", "L", "LA", "La")
     kind = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
-    # palettes and bare greys with a transparent level go by RGBA alone
-    pixels = np.asarray((upright.convert("RGBA") if kind.endswith("A") else upright).convert(kind))
-    return _photo_of(pixels.reshape(*pixels.shape[:2], -1), kept)
+    if kind.endswith("A"):
+        # Pillow turns a palette with transparency, or a grey level that is transparent, into an alpha in RGBA only
+        upright = upright.convert("RGBA")
+    pixels = np.asarray(upright.convert(kind))  # (H, W) or (H, W, C)
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _photo_of(pixels: np.ndarray, kept: dict[str, Any]) -> Photo:
-    """Of (H, W, C): grey or three colours, with or without alpha."""
+    """The photo of `uint8` or `uint16` of shape (H, W, C): grey or RGB, with or without alpha."""
     channels, half = pixels.shape[2], np.float32(np.iinfo(pixels.dtype).max / 2)
-    grey, alpha = channels < 3, pixels[..., -1] if channels in (2, 4) else None
-    colours = np.broadcast_to(pixels[..., : 1 if grey else 3], (*pixels.shape[:2], 3)) / half - 1
+    grey = channels < 3
+    alpha = pixels[..., -1] if channels in (2, 4) else None  # (H, W)
+    colours = np.broadcast_to(pixels[..., : 1 if grey else 3], (*pixels.shape[:2], 3)) / half - 1  # (H, W, 3)
     return Photo(colours, grey, pixels.dtype == np.uint16, alpha, kept)
 
 
 def pixels_of(photo: Photo) -> np.ndarray:
-    """Of the kind that it was read from, `uint8` or `uint16` of shape (H, W, C); palettes became colours."""
+    """The pixels to write, `uint8` or `uint16` of shape (H, W, C) as the file had them, but colours for a palette."""
     shown = [colours for colours in (photo.before, photo.colours) if colours is not None]
     channels = (1 if photo.grey else 3) + (photo.alpha is not None)
     height, width = photo.colours.shape[:2]
-    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.deep else np.uint8)
+    pixels = np.empty((height, len(shown) * width, channels), np.uint16 if photo.sixteen_bit else np.uint8)
     for i, colours in enumerate(shown):
         half = pixels[:, i * width : (i + 1) * width]
         for top in range(0, height, ROWS):  # a few rows at a time: floats take four times the memory
@@ -203,14 +219,14 @@ def write_photos(results: Iterable[tuple[Path, Photo | bytes]]) -> None:
 
 
 def _encoded(photo: Photo, kind: str) -> bytes:
-    if photo.deep and kind in ("JPEG", "WEBP"):
-        photo = replace(photo, deep=False, alpha=_eight_bits(photo.alpha))
+    if photo.sixteen_bit and kind in ("JPEG", "WEBP"):
+        photo = replace(photo, sixteen_bit=False, alpha=_eight_bits(photo.alpha))
     pixels = pixels_of(photo if kind != "JPEG" else replace(photo, alpha=None))
     try:
         if kind == "TIFF":
             return tiff(pixels, photo.kept)
-        if photo.deep and pixels.shape[2] > 1:
-            return deep_png(pixels, photo.kept)
+        if photo.sixteen_bit and pixels.shape[2] > 1:
+            return sixteen_bit_png(pixels, photo.kept)
         image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
         if kind == "WEBP":
             image = image.convert("RGB" if photo.alpha is None else "RGBA")
@@ -222,7 +238,7 @@ def _encoded(photo: Photo, kind: str) -> bytes:
 
 
 def _said(kept: dict[str, Any], kind: str) -> dict[str, Any]:
-    """What was kept, as options of Pillow."""
+    """The kept metadata as options of `Image.save`."""
     names = {"PNG": (), "JPEG": ("xmp", "comment"), "WEBP": ("xmp",)}[kind]
     said = {name: kept[name] for name in ("exif", "icc_profile", "dpi", *names) if name in kept}
     if kind == "PNG":

@@ -21,13 +21,23 @@ class Restorer:
     Parameters
     ----------
     method
-        What restores: `inference.network` or `classical.algorithm`.
+        What restores: `neural.network` or `classical.algorithm`.
     tile
         Side of the tiles, pixels; `auto`: the whole photo if it fits into the memory; `off`: always the whole.
     memory
         Budget of a photo's restoration, GB. It holds whatever `tile` is.
     strength
         0 leaves photos as they are, 1 deblurs them fully.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deblurgan.restoration.classical import algorithm
+    >>> restorer = Restorer(algorithm("unsharp", in_light=True), strength=0.5)
+    >>> grey = np.zeros((48, 64, 3), np.float32)
+    >>> photo = Photo(grey, grey=False, sixteen_bit=False, alpha=None, kept={})
+    >>> restorer.restored(photo).colours.shape
+    (48, 64, 3)
     """
 
     def __init__(
@@ -60,7 +70,7 @@ class Restorer:
         return tile
 
     def warning(self, shape: tuple[int, ...]) -> str | None:
-        """What to say of a photo of this shape if its tiles overlap so much that they make several times the work."""
+        """A warning for photos of this shape, if the overlap of their tiles makes several times the work; else None."""
         tile = self.tile_of(shape)
         if tile is None or (times := self.method.work(shape, tile)) <= tiles.OVERLAP:
             return None

@@ -15,9 +15,9 @@ from deblurgan.restoration.metadata import texts
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it speaks of odd tags, whose photos are read all the same
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-"""What a TIFF's numbers stand for."""
+"""Photometric interpretations of a TIFF: the meaning of its values."""
 PREMULTIPLIED, ALPHA = 1, 2
-"""What the channel after its colours is."""
+"""Kinds of a TIFF's extra channel."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -28,10 +28,10 @@ UPRIGHT = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-"""What EXIF's orientations ask for."""
+"""How to turn pixels upright, by EXIF's orientation."""
 
 
-def read_deep(image: Image.Image, data: bytes) -> np.ndarray | None:
+def read_sixteen_bit(image: Image.Image, data: bytes) -> np.ndarray | None:
     """Read the pixels of a PNG, or of a grey or RGB TIFF, upright, if they are of 16 bits.
 
     Parameters
@@ -48,14 +48,14 @@ def read_deep(image: Image.Image, data: bytes) -> np.ndarray | None:
     if image.format == "PNG" and data[24] == 16:
         pixels = imagecodecs.png_decode(data)
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    elif image.format == "TIFF" and _is_deep(image.tag_v2):
+    elif image.format == "TIFF" and _is_sixteen_bit(image.tag_v2):
         pixels = _tiff_pixels(data, image.tag_v2)
     else:
         return None
     return UPRIGHT.get(image.getexif().get(ORIENTATION), np.asarray)(pixels)
 
 
-def _is_deep(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+def _is_sixteen_bit(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     known = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
     unsigned = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) == {1}
     return known and unsigned and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {16}
@@ -80,7 +80,7 @@ def _tiff_pixels(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> np
     return np.concatenate([np.rint(np.minimum(divided, 65535)).astype(np.uint16), alpha], axis=-1)
 
 
-def deep_png(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
+def sixteen_bit_png(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
     """Make a PNG of 16 bits a channel.
 
     Parameters

@@ -1,10 +1,12 @@
 """Restoring images of any size within a budget of memory, whole or in tiles that overlap.
 
 A tile is restored with a margin around it, as wide as the method looks, so that tiles give what the whole image gives.
-Where a method has no such bound (instance norm takes its mean and variance over all that the network is shown), what
-two tiles say is blended over a ramp. Images that fit into the memory are restored whole.
+Some methods look at the whole tile: instance norm takes its mean and variance over all pixels that the network is
+shown. Their results differ from tile to tile, so neighbouring tiles are blended over a ramp. Images that fit into the
+memory are restored whole.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,18 +20,18 @@ MEMORY = 2.5
 """Default budget of one photo's restoration, GB."""
 
 IMAGE_BYTES = 60
-"""Of a pixel, in all copies of an image, its result and a comparison of both that are there at once."""
+"""Memory for a pixel: all copies of the image, of its result and of the comparison that exist at once."""
 
 RAMP = 32
 """Pixels over which two tiles are blended."""
 
 OVERLAP = 3.0
-"""Times the work of the image itself from which the overlap of tiles is worth a warning."""
+"""From this many times the work of the image itself, the overlap of tiles is worth a warning."""
 
 SIZES = 4
-"""Lengths from one power of two to the next that a method of few sizes is shown."""
+"""A method of few sizes sees this many different lengths between one power of two and the next."""
 APART = 64
-"""Pixels between two such lengths, at least."""
+"""Least difference of two such lengths, pixels."""
 
 Restore = Callable[[np.ndarray], np.ndarray]
 """From a blurred image, `float32` of shape (H, W, 3) in [-1, 1], to the restored one."""
@@ -147,10 +149,11 @@ def restore(method: Method, image: np.ndarray, tile: int | None = None, watched:
     tiles = [(down, right) for down in _spans(len(rows), tile, method.margin) for right in across]
     restored = np.zeros(image.shape, np.float32)
     for (down, row_shares), (right, column_shares) in watched(tiles):
-        part = method.run(image[rows[down, None], columns[right]])
-        inside = restored[down, right]  # without what was mirrored
+        part = method.run(image[rows[down, None], columns[right]])  # (h, w, 3)
+        shares = row_shares[:, None] * column_shares  # (h, w)
+        inside = restored[down, right]  # a view, smaller than the tile where that is mirrored
         size = inside.shape[:2]
-        inside += (part * (row_shares[:, None] * column_shares)[..., None])[: size[0], : size[1]]
+        inside += (part * shares[..., None])[: size[0], : size[1]]
     return np.clip(restored, -1, 1, out=restored)
 
 
@@ -236,17 +239,22 @@ def _count(length: int, tile: int, margin: int) -> int:
 
 
 def _spans(length: int, tile: int, margin: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Cut a side into equal overlapping spans, each with its share of every pixel in it."""
+    """Cut a side into equal overlapping spans, each with its share, 0 to 1, of every pixel in it.
+
+    Where spans meet, the share of the earlier one falls over a ramp while the later one's rises; the shares of a pixel
+    sum to 1. The middle of the ramp is a margin away from the ends of both spans, so that no pixel with a share lies
+    nearer to an end than the method looks.
+    """
     size, core, count = min(tile, length), tile - 2 * margin, _count(length, tile, margin)
-    position = np.arange(length) + 0.5
+    centres = np.arange(length) + 0.5  # of the pixels, (length,)
 
-    def risen(edge: int) -> np.ndarray:
-        return np.clip((position - edge) / RAMP + 0.5, 0, 1).astype(np.float32)
+    def ramp(meeting: int) -> np.ndarray:
+        """0 before the meeting of two spans, 1 behind it, RAMP pixels of slope between: (length,)."""
+        return np.clip((centres - meeting) / RAMP + 0.5, 0, 1).astype(np.float32)
 
-    edges = [0, *(margin + core * i for i in range(1, count)), length]
-    for i in range(count):
-        start = min(core * i, length - size)
-        first = 1 if i == 0 else risen(edges[i])
-        last = 0 if i == count - 1 else risen(edges[i + 1])
-        shares = np.broadcast_to(first - last, (length,))
-        yield slice(start, start + size), shares[start : start + size].astype(np.float32)
+    ramps = map(ramp, (margin + core * i for i in range(1, count)))
+    first, last = np.ones(length, np.float32), np.zeros(length, np.float32)  # nothing meets the ends of the side
+    for i, (rise, next_rise) in enumerate(itertools.pairwise(itertools.chain([first], ramps, [last]))):
+        start = min(core * i, length - size)  # the last span is moved back into the side
+        span = slice(start, start + size)
+        yield span, rise[span] - next_rise[span]  # (size,)

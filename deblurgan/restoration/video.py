@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
-from deblurgan.restoration.video_colours import Look
+from deblurgan.restoration.video_colours import FrameFormat
 
 QUALITY = {"crf": "16", "preset": "medium"}
-"""Of H.264 and H.265: visually lossless."""
+"""Options of H.264 and H.265 for a visually lossless result."""
 X265 = {"x265-params": "log-level=none:bframes=0"}
 """x265 does not report through FFmpeg; with B-frames it gives clips of one or two frames wild decoding times."""
 COPIED = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")
@@ -37,7 +37,7 @@ SLACK = 0.5
 LEAP = 10
 """Seconds that a transport stream's clock skips only where recordings were joined, or by damage."""
 APPLE = {"location": "com.apple.quicktime.location.ISO6709", "date": "com.apple.quicktime.creationdate"}
-"""What an .mp4 calls the place and the day, and how iPhones name them."""
+"""Names of place and date in an .mp4, each with the name that iPhones give it."""
 
 
 def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> list[str]:
@@ -84,7 +84,7 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
         tqdm(desc=source.name, unit="frame", total=clip.promised) as bar,
     ):
         made.metadata.update(clip.notes())
-        pictures = Pictures(clip, made, Look.of(first), restore, bar)
+        pictures = Pictures(clip, made, FrameFormat.of(first), restore, bar)
         tracks = {clip.pictures.index: pictures}
         for number, sound in enumerate(clip.sounds, 1):
             codec = sound.codec_context
@@ -164,7 +164,7 @@ class Clip:
         self.damaged, self.faulty = False, 0
 
     def notes(self) -> dict[str, str]:
-        """What it says of itself: title, date, place."""
+        """The clip's metadata: title, date, place."""
         told = self._opened.metadata
         return {**{name: told[theirs] for name, theirs in APPLE.items() if theirs in told}, **told}
 
@@ -219,31 +219,36 @@ class Pictures:
     """Restores a clip's frames and encodes them."""
 
     def __init__(
-        self, clip: Clip, made: OutputContainer, look: Look, restore: Callable[[np.ndarray], np.ndarray], bar: tqdm
+        self,
+        clip: Clip,
+        made: OutputContainer,
+        form: FrameFormat,
+        restore: Callable[[np.ndarray], np.ndarray],
+        bar: tqdm,
     ) -> None:
         source = clip.pictures
-        self.clip, self.made, self.look, self.restore, self.bar = clip, made, look, restore, bar
+        self.clip, self.made, self.form, self.restore, self.bar = clip, made, form, restore, bar
         rate = source.average_rate or source.guessed_rate or 25
         finer = math.ceil(source.time_base * COARSEST)  # an AVI's is a frame: too coarse to move pictures against sound
         tick = source.time_base / finer
-        width, height = look.size
+        width, height = form.size
         self.stream = made.add_stream(
-            "libx265" if look.deep else "libx264",
+            "libx265" if form.ten_bit else "libx264",
             rate,
-            QUALITY | X265 if look.deep else QUALITY,
+            QUALITY | X265 if form.ten_bit else QUALITY,
             width=width,
             height=height,
-            pix_fmt=look.pixel_format,
+            pix_fmt=form.pixel_format,
             time_base=tick,
         )
         encoder = self.stream.codec_context
-        for tag, value in look.tags.items():
+        for tag, value in form.tags.items():
             setattr(encoder, tag, value)
-        if look.deep:
+        if form.ten_bit:
             encoder.codec_tag = "hvc1"  # QuickTime plays no other
         aspect = source.sample_aspect_ratio
         if aspect:
-            encoder.sample_aspect_ratio = 1 / aspect if look.turn[0] else aspect
+            encoder.sample_aspect_ratio = 1 / aspect if form.turn[0] else aspect
         describe(self.stream, source)
         self.count = 0
         self._tick, self._finer, self._start = tick, finer, round(clip.start / tick)
@@ -253,7 +258,7 @@ class Pictures:
     def take(self, packet: av.Packet | None) -> None:
         """Add the frames of a packet."""
         for frame in self.clip.frames(self.clip.pictures, packet):
-            restored = self.look.frame(self.restore(self.look.colours(frame)))
+            restored = self.form.frame(self.restore(self.form.colours(frame)))
             known = [self._finer * moment - self._start for moment in (frame.pts, frame.dts) if moment is not None]
             later = self._last + (1 if known or not self.count else self._step)
             self._last = next((moment for moment in known if moment > self._last), later)  # an AVI's may be in disorder

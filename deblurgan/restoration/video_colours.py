@@ -1,4 +1,4 @@
-"""What the numbers of a clip's frames mean: to RGB and back, upright.
+"""Colours of a clip's frames: to RGB and back, upright.
 
 The numbers of the code points below are those of ITU-T H.273.
 """
@@ -19,14 +19,14 @@ LIMITED, FULL = ColorRange.MPEG, ColorRange.JPEG
 
 
 @dataclass(frozen=True)
-class Look:
+class FrameFormat:
     """How a clip's frames are stored and shown, taken from its first one.
 
     Attributes
     ----------
     width, height
         Of the stored frame.
-    deep
+    ten_bit
         Whether it has more than 8 bits a channel.
     matrix, full
         Luma and chroma from RGB: matrix coefficients, and whether they take the full range.
@@ -39,14 +39,14 @@ class Look:
 
     width: int
     height: int
-    deep: bool
+    ten_bit: bool
     matrix: int
     full: bool
     tags: dict[str, int]
     turn: tuple[bool, int, int]
 
     @classmethod
-    def of(cls, frame: av.VideoFrame) -> "Look":
+    def of(cls, frame: av.VideoFrame) -> "FrameFormat":
         """Read it off a frame.
 
         Raises
@@ -85,7 +85,7 @@ class Look:
     def pixel_format(self) -> str:
         """What to encode. Chroma is stored at half the size, which takes even sides."""
         even = self.width % 2 == self.height % 2 == 0
-        return ("yuv420p" if even else "yuv444p") + ("10le" if self.deep else "")
+        return ("yuv420p" if even else "yuv444p") + ("10le" if self.ten_bit else "")
 
     def colours(self, frame: av.VideoFrame) -> np.ndarray:
         """The upright frame as `float32` of shape (H, W, 3) in [-1, 1], gamma and primaries untouched."""
@@ -93,7 +93,7 @@ class Look:
         stored = frame.reformat(
             self.width,  # frames of another size may follow
             self.height,
-            "rgb48le" if self.deep else "rgb24",
+            "rgb48le" if self.ten_bit else "rgb24",
             src_colorspace=self.matrix if mixed else None,
             src_color_range=(FULL if self.full else LIMITED) if mixed else None,
             dst_color_range=FULL,
@@ -105,7 +105,7 @@ class Look:
 
     def frame(self, colours: np.ndarray) -> av.VideoFrame:
         """A frame to encode, of `float32` of shape (H, W, 3) in [-1, 1]; values beyond are clipped."""
-        kind, name = (np.uint16, "rgb48le") if self.deep else (np.uint8, "rgb24")
+        kind, name = (np.uint16, "rgb48le") if self.ten_bit else (np.uint8, "rgb24")
         half = np.iinfo(kind).max / 2
         stored = np.clip(np.rint((np.asarray(colours, np.float32) + 1) * np.float32(half)), 0, 2 * half).astype(kind)
         made = av.VideoFrame.from_ndarray(stored, name).reformat(

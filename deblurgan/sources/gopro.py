@@ -1,4 +1,4 @@
-"""The GoPro data set (Nah, Kim and Lee, CVPR 2017): its scenes, its checksum, and what deserves its name."""
+"""The GoPro data set (Nah, Kim and Lee, CVPR 2017): scenes, checksum, and which pairs may have its name."""
 
 from collections.abc import Iterable
 

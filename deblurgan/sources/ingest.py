@@ -24,7 +24,7 @@ def locate(settings: IngestGopro) -> Path:
     Raises
     ------
     UserError
-        It cannot be had, or it is not what its checksum says.
+        The source cannot be read or downloaded, or its checksum is another.
     """
     source = settings.source
     if source.startswith("kaggle:"):
@@ -34,7 +34,7 @@ def locate(settings: IngestGopro) -> Path:
     if "://" not in source:
         path = home_expanded(source)
         if settings.sha256 and path.is_dir():
-            raise UserError(f"ingest_gopro.sha256 is that of a zip, and {path} is a folder: set it to null")
+            raise UserError(f"ingest_gopro.sha256 is for a zip, and {path} is a folder: set it to null")
         expected = settings.sha256 or gopro.PUBLISHED.get(path.name)
         if expected and path.is_file() and (found := sha256_of(path)) != expected:
             raise UserError(f"{path} has the SHA-256 {found}, and {expected} is expected: copy it again")

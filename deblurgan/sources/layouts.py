@@ -26,7 +26,7 @@ CAMERA = re.compile(r"[A-Z0-9_]{4}\d{4}")
 EXPECTED = re.compile(
     r"frames \d+ offset \d+\.txt|readme.*|licen[sc]e.*|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE
 )
-"""Names beside the images that need no report."""
+"""Files beside the images that are usual and need no report."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Read:
-    """What a name says: folders above, part if it says one, scene folders, kind, file."""
+    """The parts of a file's path: folders above, part (if any), scene folders, kind, file."""
 
     name: str
     top: tuple[str, ...]
@@ -72,7 +72,7 @@ def recognise(names: Iterable[str], blur: str) -> tuple[list[Entry], list[str]]:
     entries
         In the order of `names`, each target once.
     unexpected
-        Names of files that belong to no pair and are no known company of one.
+        Names of files that belong to no pair and are not usual beside pairs.
 
     Raises
     ------

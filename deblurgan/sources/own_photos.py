@@ -19,7 +19,7 @@ SHOWN = 100
 
 @dataclass(frozen=True)
 class OwnPhoto:
-    """A photo of the folder: its id is unlike that of all others, its name is its path there."""
+    """A photo of the folder: its id, which no other photo has; its kind; and its path in the folder as `name`."""
 
     id: str
     kind: str
@@ -27,7 +27,7 @@ class OwnPhoto:
     path: Path
 
 
-def find_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
+def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
     """Find the photos of a folder.
 
     Parameters
@@ -78,7 +78,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 def take_own(out: Path, source: str) -> Iterator[tuple[str, ...]]:
     """Link or copy the photos of a folder; yield their rows of photos.csv."""
-    photos, others = find_photos(source)
+    photos, others = find_own_photos(source)
     for name in others[:SHOWN]:
         print(f"left out {name}: no image in sharp/ or blurred/")
     if len(others) > SHOWN:

@@ -34,8 +34,8 @@ class Wanted(NamedTuple):
     photo: UnsplashPhoto
 
 
-class LeftOut:
-    """Photos that cannot be had, as long as they are few: a host that fails must not look like a small data set.
+class LeftOutPhotos:
+    """Photos that are not available. Only a few may be: a host that fails must not look like a small data set.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class LeftOut:
         self._wanted = wanted
 
     def add(self, wanted: Wanted, why: Gone, tried: int) -> None:
-        """Name a photo that cannot be had, one of so many that were tried.
+        """Name a photo that is not available; `tried`: how many were asked for up to now.
 
         Raises
         ------
         UserError
-            They are more than a few, or all.
+            More than a few photos are not available, or none is.
         """
         photo = wanted.photo
         tqdm.write(f"left out {photo.id}: {why} ({photo.link})")
@@ -63,8 +63,8 @@ class LeftOut:
         few = max(FEW, min(FRACTION * self._wanted, START + FRACTION * tried))
         if len(self.rows) > few or len(self.rows) == self._wanted:
             raise UserError(
-                f"{len(self.rows)} of {tried} photos cannot be had, the last one because {why}: so many are a fault of "
-                "the server or the network; what has arrived is kept, run it again later"
+                f"{len(self.rows)} of {tried} photos are not available, the last because {why}: with so many, the "
+                "server or the network is at fault; photos that have arrived are kept, run it again later"
             )
 
 
@@ -87,7 +87,7 @@ def search(settings: FetchUnsplash, client: Client | None) -> Iterator[Wanted]:
         found = (
             client.search(query, settings.photos_per_query)
             if client
-            else unsplash_lite.find_photos(settings.lite or "", query, settings.photos_per_query)
+            else unsplash_lite.search_table(settings.lite or "", query, settings.photos_per_query)
         )
         new = {photo.id: photo for photo in found if photo.id not in seen}
         seen |= set(new)
@@ -98,7 +98,7 @@ def search(settings: FetchUnsplash, client: Client | None) -> Iterator[Wanted]:
         raise UserError("nothing found for any of fetch_unsplash.sharp_queries and blurred_queries: change them")
 
 
-def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftOut) -> Iterator[Wanted]:
+def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftOutPhotos) -> Iterator[Wanted]:
     """Report the download of each photo; yield those that Unsplash still has."""
     for tried, one in enumerate(tqdm(wanted, "downloads reported", unit="photo"), 1):
         try:
@@ -113,7 +113,7 @@ def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftO
             yield one
 
 
-def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOut) -> Iterator[tuple[Wanted, Path]]:
+def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOutPhotos) -> Iterator[tuple[Wanted, Path]]:
     """Bring photos into the cache, those that are not there yet.
 
     Parameters
@@ -181,7 +181,7 @@ def _fetch(session: Session, photo: UnsplashPhoto, width: int) -> Path:
 
 
 def _fault(answer: requests.Response) -> str:
-    """What is wrong with an answer that should be an image: a host that fails may send a page, as if all were well."""
+    """The fault of an answer that should be an image: a host that fails may send a page with status 200."""
     if not answer.ok:
         return ""
     try:
@@ -192,14 +192,14 @@ def _fault(answer: requests.Response) -> str:
     return ""
 
 
-def download(out: Path, settings: FetchUnsplash) -> Iterator[tuple[str, ...]]:
+def download_photos(out: Path, settings: FetchUnsplash) -> Iterator[tuple[str, ...]]:
     """Write what Unsplash has, and left_out.csv if it lacks some of it; yield the rows of photos.csv."""
     client = Client.from_environment() if settings.source == "api" else None
     wanted = list(search(settings, client))
-    left_out = LeftOut(len(wanted))
+    left_out = LeftOutPhotos(len(wanted))
     there = list(reported_downloads(wanted, client, left_out)) if client else wanted
     for (kind, query, photo), path in fetch_photos(there, settings.width, left_out):
         link_or_copy(path, out / kind / f"{photo.id}.jpg")
         yield photo.id, kind, photo.photographer, photo.profile, photo.link, photo.licence, query
     if left_out.rows:
-        write_csv(out / "left_out.csv", [LeftOut.COLUMNS, *left_out.rows])
+        write_csv(out / "left_out.csv", [LeftOutPhotos.COLUMNS, *left_out.rows])

@@ -1,4 +1,4 @@
-"""So many requests an hour, remembered on disk: a run that starts over does not start to count anew."""
+"""A limit of requests an hour that is remembered on disk: a new run does not count anew."""
 
 import json
 import time
@@ -20,7 +20,7 @@ REFUSALS = 3
 LONGEST = 300
 """Seconds between two requests, at most, when the server refuses one without a word on when to come back."""
 WONDER = 10
-"""Seconds that may pass without a word."""
+"""Longest wait without a message, seconds."""
 
 
 class Allowance:

@@ -1,7 +1,7 @@
 """The Unsplash API: search, download, attribution (https://unsplash.com/documentation).
 
-Every answer is kept in the cache before the next request is sent, so a run that is killed, or that asks for one photo
-more, spends a request on nothing that it has been told already.
+Every answer is kept in the cache before the next request is sent, so no run asks twice for what it knows: neither after
+a kill, nor when it wants one photo more.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ API = "https://api.unsplash.com"
 KEY = "UNSPLASH_ACCESS_KEY"
 LICENCE = "Unsplash API terms: not for redistribution; machine learning use is restricted"
 REFERRAL = "?utm_source=deblurgan_pipeline&utm_medium=referral"
-"""What Unsplash asks for behind each link to it."""
+"""Unsplash's terms ask for this at the end of each link to it."""
 PAGE = 30
 """Photos in an answer, at most."""
 
@@ -86,7 +86,7 @@ class Client:
         try:
             key = (os.environ.get(KEY) or dotenv_values(".env").get(KEY) or "").strip()
         except UnicodeDecodeError:
-            raise UserError(".env is not UTF-8: save it as that") from None
+            raise UserError(".env is not UTF-8: save it as UTF-8") from None
         if not key:
             raise UserError(
                 f"fetch_unsplash.source = 'api' needs a key in the environment variable {KEY}, or in a file .env "
@@ -161,7 +161,7 @@ class Client:
             except Gone as gone:
                 raise UserError(f"{gone}: is this an API of Unsplash, and open to the key in {KEY}?") from None
             except (ValueError, KeyError, TypeError):
-                raise UserError(f"{address_for_people(address)} answered what no search answers") from None
+                raise UserError(f"{address_for_people(address)} gave an answer that is not a search result") from None
             state = {"query": query, "page": page, "results": results}
             if results or page > 1:  # nothing at all may be a fault of the day
                 _keep(kept, state)
@@ -194,7 +194,7 @@ def _keep(path: Path, value: dict[str, Any]) -> None:
 
 
 def _kept(path: Path, key: str) -> dict[str, Any] | None:
-    """What was kept, if it is still whole."""
+    """A kept answer, if its file is whole."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

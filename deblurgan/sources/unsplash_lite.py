@@ -16,7 +16,7 @@ TABLES = "photos.[ct]sv*"
 LICENCE = "Unsplash Dataset Lite: internal use, also for training models; not for redistribution"
 
 
-def find_photos(path: Path | str, query: str, count: int) -> Iterator[UnsplashPhoto]:
+def search_table(path: Path | str, query: str, count: int) -> Iterator[UnsplashPhoto]:
     """Find photos whose description holds every word of a query, in the order of the list.
 
     Parameters
@@ -36,7 +36,7 @@ def find_photos(path: Path | str, query: str, count: int) -> Iterator[UnsplashPh
     Raises
     ------
     UserError
-        The table is not there, or is another one.
+        The table is not there, or is not a table of the Lite data set.
     """
     path = home_expanded(path)
     tables = sorted(path.glob(TABLES)) if path.is_dir() else [path]

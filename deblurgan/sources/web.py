@@ -1,4 +1,4 @@
-"""Getting things from the web: with patience, resumed where they broke off, checked."""
+"""Downloads: tried again, resumed where they broke off, checked."""
 
 import contextlib
 import errno
@@ -34,23 +34,23 @@ TIMEOUT = (10, 60)
 ANSWER = 180
 """Seconds until the headers of an answer are there, redirects included."""
 PERIOD, LOWEST = 60, 1000
-"""What is slower than so many bytes a second, on the average of so many seconds, is given up."""
+"""A download is given up that brings fewer than `LOWEST` bytes a second, on the average of `PERIOD` seconds."""
 TRIES = 5
 LONGEST = 120
 """Seconds between two tries, at most, where the server does not say."""
 PATIENCE = 3600
-"""Seconds that one request waits in all where the server says that it should."""
+"""Seconds that one request waits in all where the server asks to wait."""
 CHUNK = 1 << 16
 
 Result = TypeVar("Result")
 
 
 class Gone(Exception):
-    """What was asked for is not to be had, as a rule for ever."""
+    """The server does not have it, as a rule for ever (404, 410, 451)."""
 
 
 class Refused(Gone):
-    """What was asked for is not given, today (403)."""
+    """The server does not give it today (403)."""
 
 
 def address_for_people(url: str) -> str:
@@ -72,7 +72,7 @@ def retry_after(answer: requests.Response) -> float | None:
 
 
 class Session(requests.Session):
-    """Requests that are repeated as HTTP means it, and tell no secret to strangers.
+    """Requests that are repeated as HTTP asks, and that send secrets to no other host.
 
     An address's own `user:password@` and `authorization` go to the host that is asked for, and to no other one that it
     redirects to. A .netrc file has no say. Proxies and certificates are those of the environment.
@@ -292,7 +292,7 @@ def download(url: str, target: Path, *, sha256: str | None) -> None:
 
 
 def _fault(path: Path, sha256: str | None) -> str:
-    """What is wrong with an archive; empty if nothing is."""
+    """The fault of an archive in words; empty if it has none."""
     if path.stat().st_size > 1e9:
         tqdm.write(f"{path.name}: comparing its checksums")
     if sha256:
@@ -392,7 +392,7 @@ def _continue(session: Session, url: str, part: Path, tag: Path) -> bool:
 
 
 def _version(answer: requests.Response) -> str:
-    """What tells this version of a file from others; empty where only a whole download is safe."""
+    """ETag or date of this version of a file; empty where only a whole download is safe."""
     tag = answer.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
 

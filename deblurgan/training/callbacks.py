@@ -1,4 +1,4 @@
-"""What a person watches while training: progress, curves and sample pictures; and a stop when it goes wrong."""
+"""Callbacks: progress, curves and sample pictures; and a stop when a training diverges."""
 
 import math
 import time
@@ -106,9 +106,9 @@ def psnr_of_each(images: np.ndarray, sharp: np.ndarray) -> np.ndarray:
 class Divergence(keras.callbacks.Callback):
     """Stop with one line at a value that is not finite, after any step; and where validation falls far below the input.
 
-    Far is `FAR` dB below the PSNR of the blurred images, or of images at `CLEAR` where those are better. A training
-    that has been near them stops there at once; one that begins there, from random weights, when it has not come up
-    by `RISE` dB in `PATIENCE` validations.
+    Far is `FAR` dB below the PSNR of the blurred images, or below `CLEAR` where they have more. A training that has
+    been nearer than `NEAR` dB to this PSNR stops at once. A training that begins so low, from random weights, stops
+    when it has not risen by `RISE` dB in `PATIENCE` validations.
 
     Parameters
     ----------

@@ -35,12 +35,12 @@ DAYS = 28
 
 
 @dataclass
-class Kept:
-    """What a checkpoint holds: values of the variables, logs of each epoch, and what was restored for sample pictures.
+class TrainingState:
+    """What a checkpoint holds: values of the variables, logs of each epoch, and restored images for sample pictures.
 
-    `best` are the weights of the averaged generator after the epoch of the highest `val_psnr`. Restored images are
-    `uint8` of shape (N, H, W, 3), by the number of their step: pictures are drawn of them whenever a run goes on, so
-    that captions are those of the code that runs.
+    `best` are the weights of the averaged generator after the epoch of the highest `val_psnr`.
+    Restored images are `uint8` of shape (N, H, W, 3), by the number of their step. A run that goes on draws the sample
+    pictures from them again, so that all pictures have captions of the same code.
     """
 
     values: list[np.ndarray] = field(default_factory=list)
@@ -76,21 +76,22 @@ def _is_docstring(statement: ast.stmt) -> bool:
 def scratch(name: str) -> Iterator[Path]:
     """A folder for one training, held by this process alone.
 
-    It lies in the cache directory, so that a training goes on in another copy of the repository, too: those of
-    `dvc exp run --temp` and `--queue` are temporary. It stays when the body has succeeded, since DVC has not stored the
-    outputs yet, until the next training begins; that of a training that was killed or stopped stays for `DAYS`.
+    The folder lies in the cache directory, so that a training also goes on in another copy of the repository: the
+    copies of `dvc exp run --temp` and `--queue` are temporary. After a training that has ended, the folder stays until
+    the next training begins, since DVC has not stored the outputs yet. After a training that was killed or stopped, it
+    stays for `DAYS`.
 
     Raises
     ------
     UserError
-        Another process is at this very training.
+        Another process runs the same training.
     """
     folder = cache_directory() / "train" / name
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(folder.with_suffix(".lock"), wait=False))
         except BlockingIOError:
-            raise UserError(f"another process is at this training: wait for it, or end it ({folder})") from None
+            raise UserError(f"another process runs this training: wait for it, or stop it ({folder})") from None
         for other in folder.parent.iterdir():
             if other != folder and other.is_dir() and ((other / DONE).exists() or _days_since(other) > DAYS):
                 with contextlib.suppress(BlockingIOError), locked(other.with_suffix(".lock"), wait=False):
@@ -105,13 +106,13 @@ def _days_since(folder: Path) -> float:
     return (time.time() - folder.stat().st_mtime) / 86400
 
 
-def save(folder: Path, variables: list[keras.Variable], kept: Kept) -> None:
-    """Write the state of a training, with what it has logged and restored; the checkpoint before it stays, too.
+def save(folder: Path, variables: list[keras.Variable], kept: TrainingState) -> None:
+    """Write a checkpoint: variables, logs and sample pictures. The checkpoint before it is kept as well.
 
     Raises
     ------
     UserError
-        It cannot be written, say on a full disk; the last one stays.
+        The checkpoint cannot be written, say on a full disk; the last one stays.
     """
     path = folder / FILE
     arrays = {f"{i:05d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
@@ -132,19 +133,19 @@ def save(folder: Path, variables: list[keras.Variable], kept: Kept) -> None:
         ) from None
 
 
-def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> Kept:
-    """Read the last checkpoint, or the one before it where that is damaged, which is said.
+def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> TrainingState:
+    """Read the last checkpoint; if it is damaged, say so and read the checkpoint before it.
 
     Parameters
     ----------
     folder
         See `scratch`.
     variables
-        The state that it is of.
+        The state of the training; the checkpoint must have their shapes.
 
     Returns
     -------
-    Kept
+    TrainingState
         Empty if there is none.
     """
     shapes = [tuple(variable.shape) for variable in variables]
@@ -160,10 +161,10 @@ def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> Kept:
             os.replace(path, path.with_suffix(DAMAGED))
             then = "from the checkpoint before it, if there is one" if path.name == FILE else "anew"
             print(f"{path} is damaged ({reason}) and left out: training goes on {then}", flush=True)
-    return Kept()
+    return TrainingState()
 
 
-def _read(path: Path, shapes: list[tuple[int, ...]]) -> Kept:
+def _read(path: Path, shapes: list[tuple[int, ...]]) -> TrainingState:
     with np.load(path) as arrays:  # the CRC-32 of each member is checked
         history = json.loads(str(arrays["history"]))
         restored = {int(name.removeprefix(SAMPLE)): arrays[name] for name in arrays if name.startswith(SAMPLE)}
@@ -171,7 +172,7 @@ def _read(path: Path, shapes: list[tuple[int, ...]]) -> Kept:
         best = [arrays[name] for name in sorted(name for name in arrays if name.startswith(BEST))]
     if [value.shape for value in values] != shapes:
         raise ValueError("it is of another network or optimizer")
-    return Kept(values, history, restored, best)
+    return TrainingState(values, history, restored, best)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -185,7 +186,7 @@ class Checkpoint(keras.callbacks.Callback):
         Of earlier runs; its history grows.
     """
 
-    def __init__(self, folder: Path, kept: Kept) -> None:
+    def __init__(self, folder: Path, kept: TrainingState) -> None:
         super().__init__()
         self.folder, self.kept = folder, kept
 

@@ -21,7 +21,7 @@ AHEAD = 2
 """Batches a worker that are cut before their turn."""
 
 
-def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: Synthesize) -> np.ndarray:
+def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthesis: Synthesize) -> np.ndarray:
     """Cut a random square out of a pair.
 
     Parameters
@@ -33,7 +33,7 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
     settings
         `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `flip`,
         `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
-    blur
+    synthesis
         What to draw a new blur from.
 
     Returns
@@ -42,7 +42,7 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, blur: S
         `uint8` of shape (2, crop, crop, 3), blurred and sharp.
     """
     if pair.blur is None:
-        crop = _blurred_crop(pair.sharp.pixels(), rng, settings, blur)
+        crop = _blurred_crop(pair.sharp.pixels(), rng, settings, synthesis)
     else:
         top, left = (int(rng.integers(side - settings.crop + 1)) for side in pair.sharp.size)
         crop = pair.square(top, left, settings.crop)
@@ -64,22 +64,24 @@ def compressed(image: np.ndarray, quality: int) -> np.ndarray:
         return read_rgb(stream)
 
 
-def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, blur: Synthesize) -> np.ndarray:
+def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, synthesis: Synthesize) -> np.ndarray:
     """Enlarge a photo, blur it anew and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
 
     Enlarged photos are soft without being blurred: from sharp ones alone a network learns to sharpen whatever is soft.
     """
-    drawn = draw_blur(rng, blur, rng.uniform(*settings.fresh_scale))
+    drawn = draw_blur(rng, synthesis, rng.uniform(*settings.fresh_scale))
     size, zoom = settings.crop, rng.uniform(1, settings.zoom)
     radius = drawn.reach(size, size)
     height, width = (int(side * zoom) for side in sharp.shape[:2])
     top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+    # the square and what the kernel mixes into it: its radius to each side, less where the photo ends; there
+    # `blur_image` mirrors the part as it would mirror the whole photo
     above, before = min(top, radius), min(left, radius)
     below, behind = min(height, top + size + radius), min(width, left + size + radius)
-    part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))
+    part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))  # (h, w, 3)
     inside = (slice(above, above + size), slice(before, before + size))
-    blurred = drawn.applied(part, linear=blur.in_light)[inside]
-    return np.stack([add_noise(blurred, rng, blur.noise), part[inside]])
+    blurred = drawn.applied(part, linear=synthesis.in_light)[inside]
+    return np.stack([add_noise(blurred, rng, synthesis.noise), part[inside]])
 
 
 def _enlarged(image: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
@@ -126,12 +128,12 @@ class CropSequence(keras.utils.PyDataset):
     Parameters
     ----------
     pairs
-        See `datasets.load_pairs`.
+        See `training.frames.load_pairs`.
     settings
         Number of steps, size of batches, how to cut.
     seed
         Of all batches.
-    blur
+    synthesis
         What new blur is drawn from. A share `settings.photo_share` of the crops is cut from photos, the others from
         filmed pairs; where one kind is missing, all from the other.
     first
@@ -149,8 +151,8 @@ class CropSequence(keras.utils.PyDataset):
     Notes
     -----
     An item is `(blur, sharp, epsilon)`: images, `uint8` of shape (batch_size, critic_steps, crop, crop, 3), a fresh
-    batch for every critic step; and where between a restored and a sharp image the critic's gradient is penalised,
-    `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
+    batch for every critic step; and epsilon, which says where between a sharp and a restored image the critic's
+    gradient is penalised (see `losses.interpolate`), `float32` of shape (batch_size, critic_steps), uniform in [0, 1].
     """
 
     def __init__(
@@ -158,14 +160,14 @@ class CropSequence(keras.utils.PyDataset):
         pairs: list[Images],
         settings: Train,
         seed: int,
-        blur: Synthesize,
+        synthesis: Synthesize,
         first: int = 0,
         part: int = 0,
         parts: int = 1,
         threads: int = 1,
     ) -> None:
         super().__init__()
-        self.settings, self.seed, self.blur, self.first = settings, seed, blur, first
+        self.settings, self.seed, self.synthesis, self.first = settings, seed, synthesis, first
         self.part, self.parts = part, parts
         photos, filmed = ([pair for pair in pairs if pair.photo == photo] for photo in (True, False))
         self.kinds = (photos, filmed)
@@ -195,9 +197,10 @@ class CropSequence(keras.utils.PyDataset):
     def _batch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.seed, self.first + index])
         shape = (self.settings.batch_size, self.settings.critic_steps)
-        crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)
-        blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])
-        return tuple(self.part_of(array) for array in (blur, sharp, rng.random(shape, dtype=np.float32)))
+        crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)  # (2, N critic steps, H, W, 3)
+        blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])  # (N, critic steps, H, W, 3) each
+        epsilon = rng.random(shape, dtype=np.float32)  # (N, critic steps)
+        return tuple(self.part_of(array) for array in (blur, sharp, epsilon))
 
     def part_of(self, array: np.ndarray) -> np.ndarray:
         """Cut this host's part out of what is for all, along the first axis."""
@@ -205,4 +208,4 @@ class CropSequence(keras.utils.PyDataset):
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
         pairs = self.kinds[0 if rng.random() < self.photo_share else 1]
-        return random_crop(pairs[rng.integers(len(pairs))], rng, self.settings, self.blur)
+        return random_crop(pairs[rng.integers(len(pairs))], rng, self.settings, self.synthesis)

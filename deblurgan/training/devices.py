@@ -27,7 +27,7 @@ class Share:
     devices: int = 1
 
     def go_on(self, variables: list[keras.Variable], kept: list[np.ndarray], done: int) -> int:
-        """Set the variables, on all hosts, to what the first one has kept, if anything.
+        """Set the variables of all hosts to the checkpoint of the first host, if it has one.
 
         Hosts assign together or not at all: on JAX each waits until the others do.
 
@@ -36,7 +36,7 @@ class Share:
         variables
             The state of the training.
         kept, done
-            Values of a checkpoint and the number of its epochs, or [] and 0; those of the first host count.
+            Values of a checkpoint and the number of its epochs, or [] and 0. Only the first host's count.
 
         Returns
         -------
@@ -57,13 +57,13 @@ class Share:
 
 @contextlib.contextmanager
 def all_devices(batch_size: int) -> Iterator[Share]:
-    """Spread the batches of models that are built inside over all GPUs, or as many as divide a batch evenly.
+    """Train on all GPUs, or on as many as divide a batch evenly: build models inside.
 
-    Nothing must have been computed before: several hosts that train together meet here.
+    Call it before anything is computed: hosts that train together find each other here.
 
-    On TensorFlow by `MirroredStrategy`, on JAX by `keras.distribution.DataParallel`. To use fewer, hide the others
-    (`CUDA_VISIBLE_DEVICES`). Two devices that share a batch end with other last bits than one. Dropout, on TensorFlow,
-    leaves out the same places in the parts of all devices.
+    TensorFlow uses `MirroredStrategy`, JAX uses `keras.distribution.DataParallel`. To use fewer GPUs, hide the others
+    (`CUDA_VISIBLE_DEVICES`). The last bits of a result depend on the number of devices. On TensorFlow, dropout leaves
+    out the same places in the parts of all devices.
 
     Raises
     ------
@@ -71,38 +71,55 @@ def all_devices(batch_size: int) -> Iterator[Share]:
         Several hosts on TensorFlow, hosts that do not find each other, or a batch that they cannot share.
     """
     if backend.BACKEND == "tensorflow":
-        if os.environ.get(backend.HOSTS):
-            raise UserError(
-                f"{backend.HOSTS} is set, but several hosts train together on JAX only: set KERAS_BACKEND=jax"
-            )
-        found = [device.name for kind in ("GPU", "CPU") for device in backend.tf.config.list_logical_devices(kind)]
-        found = [name for name in found if "GPU" in name] or found
-        share = Share()
+        found, share = _tensorflow_devices(), Share()
     else:
-        if os.environ.get(backend.HOSTS):
-            try:
-                keras.distribution.initialize()  # waits for all of them
-            except (ValueError, TypeError, RuntimeError) as error:
-                names = ", ".join((backend.HOSTS, *PLACES))
-                raise UserError(f"hosts do not find each other, see {names}: {' '.join(str(error).split())}") from None
-        found = keras.distribution.list_devices()
-        share = Share(backend.jax.process_index(), backend.jax.process_count())
+        found, share = _jax_devices()
+    devices = _dividing(batch_size, found, share.hosts)
+    with _spread_over(devices):
+        yield dataclasses.replace(share, devices=len(devices))
+
+
+def _tensorflow_devices() -> list[str]:
+    """Names of this machine's GPUs, or of its CPU where it has none."""
+    if os.environ.get(backend.HOSTS):
+        raise UserError(f"{backend.HOSTS} is set, but several hosts train together on JAX only: set KERAS_BACKEND=jax")
+    gpus, cpus = (backend.tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+    return [device.name for device in gpus or cpus]
+
+
+def _jax_devices() -> tuple[list[str], Share]:
+    """Names of the devices of all hosts, GPUs where there are any; and which of the hosts this one is."""
+    if os.environ.get(backend.HOSTS):
+        try:
+            keras.distribution.initialize()  # waits for all hosts
+        except (ValueError, TypeError, RuntimeError) as error:
+            names = ", ".join((backend.HOSTS, *PLACES))
+            raise UserError(f"hosts do not find each other, see {names}: {' '.join(str(error).split())}") from None
+    return keras.distribution.list_devices(), Share(backend.jax.process_index(), backend.jax.process_count())
+
+
+def _dividing(batch_size: int, found: list[str], hosts: int) -> list[str]:
+    """As many of the devices as can take equal parts of a batch; on several hosts that must be all of them."""
     count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
-    if count < len(found) and share.hosts > 1:
+    if count < len(found) and hosts > 1:  # hosts compute every step together: none can go without a device
         raise UserError(f"train.batch_size = {batch_size} must be a multiple of the {len(found)} devices of all hosts")
-    share = dataclasses.replace(share, devices=count)
     if count < len(found):
         print(f"train.batch_size = {batch_size} can use {count} of {len(found)} devices")
-    if count > 1 and backend.BACKEND == "tensorflow":
-        with backend.tf.distribute.MirroredStrategy(found[:count]).scope():
-            yield share
-    elif count > 1:
-        keras.distribution.set_distribution(
-            keras.distribution.DataParallel(devices=found[:count], auto_shard_dataset=False)
-        )
+    return found[:count]
+
+
+@contextlib.contextmanager
+def _spread_over(devices: list[str]) -> Iterator[None]:
+    """Have models that are built inside compute on several devices; one device needs nothing."""
+    if len(devices) == 1:
+        yield
+    elif backend.BACKEND == "tensorflow":
+        with backend.tf.distribute.MirroredStrategy(devices).scope():
+            yield
+    else:
+        # each host cuts its own part of a batch, see `CropSequence`: Keras must not cut it again
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False))
         try:
-            yield share
+            yield
         finally:
             keras.distribution.set_distribution(None)
-    else:
-        yield share

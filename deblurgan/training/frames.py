@@ -22,7 +22,7 @@ FOR_FRAMES = 0.5
 """Share of the free memory that frames may take; networks, batches and libraries need the other half."""
 
 MOST_THREADS = 16
-"""That decode frames."""
+"""Most threads that decode frames."""
 
 
 class Frame:
@@ -136,7 +136,7 @@ def load_pairs(root: Path, split: str, smallest: int, *, fresh: bool = False) ->
 
 
 def _photo_of(pair: Pair) -> tuple:
-    """What sharp halves have in common that are the same photo.
+    """A key that is equal for the sharp halves of one photo.
 
     `synthesize` numbers the pairs of a photo, and `resize` adds the place of a tile to their names.
     """

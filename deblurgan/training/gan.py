@@ -1,6 +1,7 @@
-"""DeblurGAN as a Keras model: generator and critic against each other, with content losses; `fit()` does the rest.
+"""DeblurGAN as a Keras model: generator and critic against each other (WGAN-GP), and losses against the sharp image.
 
-What one step computes is here and in `losses`; how a backend takes gradients is in `steps_tensorflow` and `steps_jax`.
+What one step computes is here and in `losses`; how a backend takes gradients is in `step_tensorflow` and `step_jax`.
+`fit()` does the rest.
 """
 
 import keras
@@ -24,24 +25,24 @@ else:
 
 
 class DeblurGAN(Steps, keras.Model):
-    """Generator and critic trained against each other (WGAN-GP), with content losses.
+    """Generator and critic trained against each other (WGAN-GP), with reconstruction losses: pixel and perceptual.
 
-    A batch for training is `(blur, sharp, epsilon)` as `datasets.CropSequence` makes it; one for validation is
+    A batch for training is `(blur, sharp, epsilon)` as `crops.CropSequence` makes it; one for validation is
     `(blur, sharp)`, `uint8` images of shape (N, H, W, 3).
 
     Parameters
     ----------
     generator
-        Blurred to restored images, see `models.build_generator`.
+        Blurred to restored images, see `networks.generators.build_generator`.
     critic
-        `[blurred, judged]` to patch scores, see `models.build_critic`.
+        `[blurred, judged]` to patch scores, see `networks.critic.build_critic`.
     averaged
         A second generator of the same architecture. It holds the moving average of the first one's weights,
         and is what validates and what is kept.
     settings
         The recipe.
     features
-        Feature extractor of the content loss; needed where `settings.lambda_content` is not 0.
+        VGG19, whose features the perceptual loss compares; needed where `settings.lambda_content` is not 0.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class DeblurGAN(Steps, keras.Model):
         return total, logs
 
     def reconstruction_losses(self, restored, sharp) -> tuple:
-        """Weighted sum of the content losses, `loss` among the logs, and each of them before its weight."""
+        """Weighted sum of pixel and perceptual loss, and the logs: `loss`; `pixel`, `content` before their weights."""
         s = self.settings
         logs = {"pixel": losses.PIXEL[s.pixel](restored, sharp)}
         total = s.lambda_pixel * logs["pixel"]
@@ -126,7 +127,7 @@ class DeblurGAN(Steps, keras.Model):
         return total, {**logs, "loss": total}
 
     def measured(self, logs: dict) -> dict:
-        """What is logged: all, but for norms of float16 gradients, which are scaled and may overflow."""
+        """The logs to show: all but the norms of float16 gradients, which are scaled and may overflow."""
         return {k: v for k, v in logs.items() if self.settings.precision != "mixed_float16" or not k.endswith("_norm")}
 
     def kept_share(self, step):
@@ -135,7 +136,7 @@ class DeblurGAN(Steps, keras.Model):
         return ops.minimum(self.settings.ema, step / (step + 10))
 
     def validation_logs(self, restored, sharp) -> dict:
-        """Content losses, and PSNR in dB of images as they would be stored."""
+        """Reconstruction losses, and PSNR in dB of images as they would be stored."""
         error = ops.mean(ops.square(ops.round((restored - sharp) * 127.5)), axis=(1, 2, 3))
         psnr = ops.mean(10 * ops.log10(255.0**2 / ops.maximum(error, 1e-10)))
         return {**self.reconstruction_losses(restored, sharp)[1], "psnr": psnr}
@@ -171,7 +172,7 @@ def build(
     Raises
     ------
     UserError
-        The weights of the content loss cannot be had, or `start` is of another architecture.
+        The weights of VGG19, for the perceptual loss, cannot be had, or `start` is of another architecture.
     """
     keras.config.set_dtype_policy(settings.precision)
     features = build_features(settings.vgg_weights) if settings.lambda_content else None

@@ -1,6 +1,6 @@
-"""The losses of DeblurGAN as pure functions of arrays: WGAN-GP and the content losses.
+"""The losses of DeblurGAN as pure functions of arrays: WGAN-GP, the pixel losses and the perceptual loss.
 
-Arjovsky et al. 2017 (Wasserstein), Gulrajani et al. 2017 (gradient penalty), Johnson et al. 2016 (content).
+Arjovsky et al. 2017 (Wasserstein), Gulrajani et al. 2017 (gradient penalty), Johnson et al. 2016 (perceptual).
 """
 
 from keras import ops
@@ -78,5 +78,5 @@ PIXEL = {"l1": l1, "charbonnier": charbonnier}
 
 
 def content(restored_features, sharp_features):
-    """Mean squared distance of feature maps (DeblurGAN, equation 4)."""
+    """The perceptual loss: mean squared distance of VGG19's feature maps (DeblurGAN, equation 4: its content loss)."""
     return ops.mean(ops.square(restored_features - sharp_features))

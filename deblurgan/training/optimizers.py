@@ -43,7 +43,7 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_optimizer(settings: Train, updates_per_step: int) -> keras.optimizers.Optimizer:
-    """Adam with the schedule of the recipe, for a network updated so many times in each generator step."""
+    """Adam with the learning-rate schedule of the recipe; `updates_per_step`: updates in each generator step."""
     updates = settings.steps * updates_per_step
     warmup, decay_from = (round(share * updates) for share in (settings.warmup, settings.decay_from))
     rate = Trapezoid(settings.learning_rate, updates, warmup, decay_from)

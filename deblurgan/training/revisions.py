@@ -21,12 +21,12 @@ def find_model(name: str, output: Path) -> Path:
     Returns
     -------
     pathlib.Path
-        The file; that of a revision is copied to the cache directory.
+        The file; the generator of a revision is copied to the cache directory.
 
     Raises
     ------
     UserError
-        It is neither, or DVC cannot get it.
+        The name is neither, or DVC cannot get the generator of the revision.
     """
     if name == "pretrained":
         return PRETRAINED
@@ -45,7 +45,7 @@ def find_model(name: str, output: Path) -> Path:
         raise UserError(f"train.init_from = {name!r} is neither a file nor a git revision") from None
     except Exception as error:  # storage raises anything
         reason = " ".join(str(error).split())
-        raise UserError(f"train.init_from = {name!r}: {output} of that revision cannot be had ({reason})") from None
+        raise UserError(f"train.init_from = {name!r}: DVC cannot get {output} of this revision ({reason})") from None
     path = cache_directory() / "generators" / f"{hashlib.sha256(data).hexdigest()}.keras"
     with new_file(path) as partial:
         partial.write_bytes(data)

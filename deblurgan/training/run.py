@@ -21,14 +21,14 @@ from deblurgan.networks.model_files import load_generator, save_model
 from deblurgan.params import Params
 from deblurgan.training import devices
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
-from deblurgan.training.checkpoints import Checkpoint, Kept, fingerprint, last_checkpoint, meaning_of, scratch
+from deblurgan.training.checkpoints import Checkpoint, TrainingState, fingerprint, last_checkpoint, meaning_of, scratch
 from deblurgan.training.crops import CropSequence, centre_crops
 from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.revisions import find_model
 
 SAMPLE_ROWS = 4
-"""Of a sample picture."""
+"""Rows of a sample picture."""
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (
@@ -50,10 +50,10 @@ class Outputs:
     speed: Path
 
 
-def name_of(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
-    """Name this training by its data, its parameters and the code that computes it.
+def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
+    """Name this training by a hash of its data, its parameters and the code that computes it.
 
-    Where the same bytes are asked for, also by this machine: on others it goes on otherwise.
+    With `train.deterministic` also of this machine: a training that went on elsewhere would end with other bytes.
     """
     t = p.train
     code = {name: meaning_of(Path(sys.modules[f"deblurgan.{name}"].__file__)) for name in COMPUTING}
@@ -107,6 +107,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         The data, the weights to start from or the memory do not suffice, or the training diverges.
     """
     t = p.train
+    # images to memory first: what then is too large fails before minutes of building and compiling
     pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur)
     val = load_pairs(data, "val", t.crop)
     print(f"train: {len(pairs)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
@@ -114,7 +115,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
     start = find_model(t.init_from, outputs.model) if t.init_from else None
     model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
     print(f"generator: {model.generator.count_params():,} parameters, on {backend.device()}")
-    validation = centre_crops(val, t.crop, share.devices)
+    validation = centre_crops(val, t.crop, share.devices)  # (N, crop, crop, 3) twice, N a multiple of the devices
 
     def fit(epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
         """Make the steps after an epoch; an epoch goes from one validation to the next."""
@@ -123,10 +124,10 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
             crops = CropSequence(pairs, t, p.seed, p.synthesize, first, share.host, share.hosts, threads)
             _fit(model, crops, tuple(crops.part_of(images) for images in validation), epoch, callbacks)
 
-    if share.host:
+    if share.host:  # not the first: it takes the state from the first host's checkpoint
         fit(share.go_on(model.state, [], 0), [])
         return
-    name = name_of(p, pairs, val, start)
+    name = training_name(p, pairs, val, start)
     with scratch(name) as folder, Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
         kept = last_checkpoint(folder, model.state)
         share.go_on(model.state, kept.values, len(kept.history))
@@ -137,10 +138,10 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         progress = Progress(t.steps, done)
         divergence = Divergence(t.validate_every, float(psnr_of_each(blur, sharp).mean()), kept.history)
         watching = [
-            divergence,
+            divergence,  # first, so that a training that diverged leaves no checkpoint
             Curves(live, t.validate_every, kept.history, _board(name)),
             _samples(live, kept, blur, sharp, {round(moment * t.steps) for moment in t.sample_at}, done),
-            Checkpoint(folder, kept),
+            Checkpoint(folder, kept),  # after all that adds to `kept`
             progress,
         ]
         try:
@@ -183,7 +184,7 @@ def _board(name: str) -> Path | None:
     return home_expanded(folder) / name if folder else None
 
 
-def _samples(live: Live, kept: Kept, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> Samples:
+def _samples(live: Live, kept: TrainingState, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> Samples:
     """Sample pictures of a few validation crops, spread over all."""
     rows = np.linspace(0, len(blur) - 1, min(SAMPLE_ROWS, len(blur))).round().astype(int)
     return Samples(live, kept.restored, blur[rows], sharp[rows], at, done)

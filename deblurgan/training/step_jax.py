@@ -40,7 +40,7 @@ class _Values(dict):
 
 
 class Steps:
-    """What `fit()` and `evaluate()` call for a batch; mixed into `training.DeblurGAN`."""
+    """The steps that `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
 
     def train_step(self, state, batch) -> tuple:
         """Make all critic steps, each on its own batch, then one generator step on the last one.
@@ -50,7 +50,7 @@ class Steps:
         state
             Values of the trainable, of other, of the optimizers' and of the metrics' variables.
         batch
-            See `datasets.CropSequence`.
+            See `crops.CropSequence`.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Steps:
         return self.generator.stateless_call(weights, others, images, training=True)
 
     def test_step(self, state, batch) -> tuple:
-        """Measure the averaged generator: content losses, and PSNR in dB."""
+        """Measure the averaged generator: reconstruction losses, and PSNR in dB."""
         now = _Values([self.trainable_variables, self.non_trainable_variables, self.metrics_variables], state)
         blur, sharp = self.prepared(batch)
         averaged = self.averaged
@@ -131,7 +131,7 @@ class Steps:
         return jax.jit(functools.partial(self.averaged.stateless_call, training=False))
 
     def averaged_output(self, blurred):
-        """What the averaged generator makes of images, on one device."""
+        """Restore images with the averaged generator, on one device."""
         self.jax_state_sync()  # while it trains, the variables are elsewhere
         averaged, distribution = self.averaged, keras.distribution.distribution()
         parts = (averaged.trainable_variables, averaged.non_trainable_variables)

@@ -8,7 +8,7 @@ from deblurgan.training import losses
 
 
 class Steps:
-    """What `fit()` and `evaluate()` call for a batch; mixed into `training.DeblurGAN`."""
+    """The steps that `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
 
     def train_step(self, batch) -> dict:
         """Make all critic steps, each on its own batch, then one generator step on the last one.
@@ -16,14 +16,14 @@ class Steps:
         Parameters
         ----------
         batch
-            See `datasets.CropSequence`.
+            See `crops.CropSequence`.
 
         Returns
         -------
         dict
-            Means since the start of the epoch: `loss`, the weighted content losses; `pixel`, `content`,
-            `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights; `g_norm` and `d_norm`, the norms of
-            the gradients (g: of the generator; d: of the critic).
+            Means since the start of the epoch: `loss`, the weighted sum of pixel and perceptual loss; `pixel`,
+            `content` (perceptual), `g_adversarial`, `d_wasserstein` and `d_penalty` before their weights; `g_norm` and
+            `d_norm`, the norms of the gradients (g: of the generator; d: of the critic).
         """
         blur, sharp, epsilon = self.prepared(batch)  # (N, critic steps, H, W, 3) twice, (N, critic steps)
         last = self.settings.critic_steps - 1
@@ -64,7 +64,7 @@ class Steps:
             average.assign(keep * average + (1 - keep) * weight)
 
     def test_step(self, batch) -> dict:
-        """Measure the averaged generator: content losses, and PSNR in dB."""
+        """Measure the averaged generator: reconstruction losses, and PSNR in dB."""
         blur, sharp = self.prepared(batch)
         logs = self.validation_logs(self.averaged(blur, training=False), sharp)
         return self._means(logs, tf.shape(blur)[0])
@@ -74,7 +74,7 @@ class Steps:
         return tf.function(lambda images: self.averaged(images, training=False))
 
     def averaged_output(self, blurred):
-        """What the averaged generator makes of images, on one device."""
+        """Restore images with the averaged generator, on one device."""
         return self._restore_alone(tf.convert_to_tensor(blurred)).numpy()
 
     def _critic_step(self, blur, sharp, restored, epsilon) -> dict:
@@ -123,6 +123,6 @@ def _summed(values):
 def _apply(optimizer, gradients, weights):
     """Update weights; the norm of the gradients, before the optimizer clips them."""
     gradients = _summed(gradients)
-    # Keras clips what one device has and sums then: each gives its share of the sum, see `training.build_optimizer`
+    # Keras clips what one device has and sums then: each gives its share of the sum, see `optimizers.build_optimizer`
     optimizer.apply([gradient / replicas() for gradient in gradients], weights)
     return tf.linalg.global_norm(gradients)
