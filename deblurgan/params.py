@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deblurgan.errors import UserError
 from deblurgan.yaml_files import read_yaml
@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
+Range = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Field(strict=False)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -94,16 +95,23 @@ class Synthesize(Section):
     """Pairs from photos without a blurred partner, and from high-speed video."""
 
     pairs_per_photo: Positive
-    length: Floats
+    length: Range
     shake: Floats
     exposure: Floats
     noise: Annotated[float, Field(ge=0, le=255)]
     frames_per_pair: Positive
     in_light: bool
 
+    @field_validator("length", mode="before")
+    @classmethod
+    def _has_two_ends(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) != 2:
+            raise ValueError("must be [lowest, highest], in pixels")
+        return value
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if len(self.length) != 2 or self.length[0] > self.length[1] or self.length[1] > 1000:
+        if self.length[0] > self.length[1] or self.length[1] > 1000:
             raise ValueError("length must be [lowest, highest], in pixels, at most 1000")
         if max(self.shake) > 1:
             raise ValueError("shake holds scales of tremor, at most 1 (DeblurGAN: 0.003 to 0.01)")
