@@ -59,7 +59,7 @@ def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, 
     kernel = random_blur(rng, length=blur.length, shake=blur.shake, exposure=blur.exposure).kernel
     size, radius, zoom = settings.crop, len(kernel) // 2, rng.uniform(1, settings.zoom)
     height, width = (int(side * zoom) for side in sharp.shape[:2])
-    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
     above, before = min(top, radius), min(left, radius)
     below, behind = min(height, top + size + radius), min(width, left + size + radius)
     part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))
@@ -183,7 +183,8 @@ class CropSequence(keras.utils.PyDataset):
         shape = (self.settings.batch_size, self.settings.critic_steps)
         crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)
         blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])
-        return tuple(self.part_of(array) for array in (blur, sharp, rng.random(shape, dtype=np.float32)))
+        epsilon = rng.random(shape, dtype=np.float32)
+        return self.part_of(blur), self.part_of(sharp), self.part_of(epsilon)
 
     def part_of(self, array: np.ndarray) -> np.ndarray:
         """Cut this host's part out of what is for all, along the first axis."""

@@ -53,7 +53,10 @@ class Frame:
 
     def pixels(self) -> np.ndarray:
         """The image as `uint8` of shape (H, W, 3)."""
-        return _decoded(self.path) if self.kept is None else self.kept
+        if self.kept is not None:
+            return self.kept
+        assert self.path is not None  # where nothing is kept
+        return _decoded(self.path)
 
     def keep(self) -> None:
         """Have the pixels in memory from now on."""
@@ -69,6 +72,7 @@ class Images:
 
     def square(self, top: int, left: int, size: int) -> np.ndarray:
         """Cut a square out of both halves, `uint8` of shape (2, size, size, 3), blurred and sharp."""
+        assert self.blur is not None  # without it, there is nothing but the sharp half to cut
         halves = (half.pixels() for half in (self.blur, self.sharp))
         return np.stack([half[top : top + size, left : left + size] for half in halves])
 
@@ -113,16 +117,16 @@ def load_pairs(root: Path, split: str, smallest: int, *, fresh: bool = False) ->
     UserError
         There is no such pair, one is of two sizes, or a file is no image.
     """
-    pairs, small, photos = [], [], dict[tuple, Frame]()
+    pairs, small, photos = list[Images](), list[Images](), dict[tuple, Frame]()
     for pair in find_pairs(root / split):
         if fresh and pair.blur.relative_to(root / split).parts[0] == DRAWN:
             key = _photo_of(pair)
             images = Images(photos.get(key) or photos.setdefault(key, Frame(pair.sharp)))
         else:
-            images = Images(Frame(pair.sharp), Frame(pair.blur))
-            if images.blur.size != images.sharp.size:
-                sizes = f"{images.blur.size} and {images.sharp.size}"
-                raise UserError(f"{pair.blur} and its sharp partner differ in size: {sizes}")
+            sharp, blur = Frame(pair.sharp), Frame(pair.blur)
+            if blur.size != sharp.size:
+                raise UserError(f"{pair.blur} and its sharp partner differ in size: {blur.size} and {sharp.size}")
+            images = Images(sharp, blur)
         (pairs if min(images.sharp.size) >= smallest else small).append(images)
     if small:
         first = (small[0].blur or small[0].sharp).path
