@@ -98,7 +98,7 @@ def say(path: Path, error: Exception) -> None:
 
 def planned(jobs: list[Job], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
     """What is to be done, each file with its results, and how many are there already; what cannot be is said."""
-    todo, there, taken = [], 0, set()
+    todo, there, taken = [], 0, set[Path]()
     for job in jobs:
         results = results_of(job, options)
         try:
@@ -126,6 +126,7 @@ def command(options: argparse.Namespace) -> None:
         remove_partials(folder)
     restorer, done, left, full = restorer_of(options) if todo else None, 0, 0, False
     for path, results in tqdm(todo, desc="deblur", unit="file", disable=options.video or len(todo) < 2):
+        assert restorer is not None  # since there is something to do
         try:
             if work(restorer, path, results, options):
                 done += 1

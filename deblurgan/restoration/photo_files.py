@@ -109,7 +109,8 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             deep = read_deep(image, data)
             if deep is None:
                 image.load()
-            if deep is None and image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
+            levels = np.ravel(image.getextrema()) if deep is None and image.mode == "I" else ()
+            if not all(0 <= level <= 65535 for level in levels):
                 raise UserError("integers of more than 16 bits: their range is not known")
             return _decoded(image, deep)
         except (UserError, MemoryError):
