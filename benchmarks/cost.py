@@ -53,7 +53,8 @@ def operations(p: Params, crops: CropSequence) -> float:
         model.metrics_variables,
     )
     state = tuple([variable.value for variable in group] for group in groups)
-    return jax.jit(model.train_step).lower(state, crops[0]).cost_analysis()["flops"]
+    analysis = jax.jit(model.train_step).lower(state, crops[0]).cost_analysis()
+    return analysis["flops"] if analysis else 0.0
 
 
 def memory() -> str:

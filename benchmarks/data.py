@@ -9,6 +9,7 @@ process tree.
 """
 
 import argparse
+import functools
 import os
 import shutil
 import statistics
@@ -163,11 +164,11 @@ def memory_benchmark() -> None:
 def synthesize_benchmark(rounds: int) -> None:
     """Compare the blur with SciPy's convolution, alone and with the same light, borders and noise around it."""
     frame = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    draw = {"length": (30.0, 60.0), "shake": (0.01, 0.005, 0.003), "exposure": (0.5, 1.0)}
+    draw = functools.partial(random_path, length=(30.0, 60.0), shake=(0.01, 0.005, 0.003), exposure=(0.5, 1.0))
 
     def ours(seed: int) -> None:
         rng = np.random.default_rng(seed)
-        add_noise(blur_image(frame, random_path(rng, **draw).kernel), rng, 1)
+        add_noise(blur_image(frame, draw(rng).kernel), rng, 1)
 
     def convolution_alone(seed: int) -> None:
         kernel = kernel_64(seed)
@@ -182,7 +183,7 @@ def synthesize_benchmark(rounds: int) -> None:
         quantize(from_linear(mixed) + rng.normal(0, 1 / 255, mixed.shape))
 
     def kernel_64(seed: int) -> np.ndarray:
-        kernel = random_path(np.random.default_rng(seed), **draw).kernel[:64, :64]
+        kernel = draw(np.random.default_rng(seed)).kernel[:64, :64]
         return np.pad(kernel, ((0, 64 - len(kernel)), (0, 64 - len(kernel))))
 
     ways = {"ours": ours, "fftconvolve alone": convolution_alone, "fftconvolve, same work": same_work}

@@ -35,12 +35,12 @@ def main() -> None:
     speed = json.loads(Path("metrics/speed.json").read_text())
     consumed = speed["steps_per_second"] * t.batch_size * t.critic_steps
     print(f"consumed by the last training: {consumed:.0f} images/s ({speed['device']})")
-    trained, stored = {}, {"photo_share": 1.0, "fresh_blur": False}
-    for name, changes in (
-        ("as trained", trained),
-        ("photos as stored", stored),
-        ("photos blurred anew", stored | {"fresh_blur": True}),
-    ):
+    kinds: dict[str, dict] = {
+        "as trained": {},
+        "photos as stored": {"photo_share": 1.0, "fresh_blur": False},
+        "photos blurred anew": {"photo_share": 1.0, "fresh_blur": True},
+    }
+    for name, changes in kinds.items():
         settings = t.model_copy(update=changes)
         pairs = load_pairs(Path("data/resized"), "train", t.crop, fresh=settings.fresh_blur)
         for place, free in (("decoded on the way", 0), ("in memory", free_memory())):

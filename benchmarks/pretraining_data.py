@@ -44,8 +44,10 @@ def main() -> None:
                     photo = out / "photos" / "sharp" / f"{scene}_{pair.sharp.name}"
                     link_or_copy(pair.sharp.resolve(), photo)
         for i, pair in enumerate(averaged(options.frames)):
-            for half, frame in (("blur", pair.blur), ("sharp", pair.sharp)):
-                write_png(out / "pairs" / "val" / "high_speed" / half / f"{i:04d}.png", frame.pixels())
+            folder, name = out / "pairs" / "val" / "high_speed", f"{i:04d}.png"
+            assert pair.blur is not None  # averaged frames are pairs
+            write_png(folder / "blur" / name, pair.blur.pixels())
+            write_png(folder / "sharp" / name, pair.sharp.pixels())
         for path in files_below(options.photos):
             link_or_copy(path.resolve(), out / "photos" / "sharp" / path.name)
 

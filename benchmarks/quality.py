@@ -41,7 +41,7 @@ PAPER = {"architecture": "resnet", "filters": 64, "blocks": 9, "norm": "instance
 PAPER |= {"dropout": 0.5, "identity_start": False}
 PLAIN = {**PAPER, "norm": "none", "dropout": 0.0}
 NAFNET = {"architecture": "nafnet", "norm": "layer", "upsample": "shuffle", "dropout": 0.0, "identity_start": True}
-GENERATORS = {
+GENERATORS: dict[str, dict[str, object]] = {
     "paper": PAPER,
     "paper, no norm": PLAIN,
     "paper, no norm, identity start": {**PLAIN, "identity_start": True},
@@ -118,7 +118,8 @@ class Steps(keras.callbacks.Callback):
 
     def __init__(self, name: str, steps: int) -> None:
         super().__init__()
-        self.bar, self.taken, self.last = tqdm(total=steps, desc=name, unit="step"), [], time.perf_counter()
+        self.bar, self.last = tqdm(total=steps, desc=name, unit="step"), time.perf_counter()
+        self.taken: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the bar."""

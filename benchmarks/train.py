@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,8 @@ def features_with_random_weights() -> str:
     """Write an archive that `vgg19.build_features` reads; its path."""
     from deblurgan.networks.vgg19 import LAYERS
 
-    rng, channels, arrays = np.random.default_rng(0), 3, {}
+    rng, channels = np.random.default_rng(0), 3
+    arrays: dict[str, Any] = {}  # NumPy's types take each of them for the switch `allow_pickle`
     for name, filters in LAYERS.items():
         arrays[f"{name}__kernel"] = rng.normal(0, 0.05, (3, 3, channels, filters)).astype(np.float32)
         arrays[f"{name}__bias"], channels = np.zeros(filters, np.float32), filters

@@ -27,7 +27,7 @@ def to_srgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
         image = image.convert("RGB")
     if profile or image.mode == "LAB":
         try:
-            source = _LAB if image.mode == "LAB" else ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile and image.mode != "LAB" else _LAB
             image = ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB") or image
         except (OSError, ImageCms.PyCMSError, ValueError):
             pass

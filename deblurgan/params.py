@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deblurgan.errors import UserError
 from deblurgan.yaml_files import read_yaml
@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 Portion = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
+Range = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Field(strict=False)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -94,7 +95,7 @@ class Synthesize(Section):
     """Pairs from photos without a blurred partner, and from high-speed video."""
 
     pairs_per_photo: Positive
-    length: Floats
+    length: Range
     shake: Floats
     exposure: Floats
     noise: Annotated[float, Field(ge=0, le=255)]
@@ -103,9 +104,16 @@ class Synthesize(Section):
     layered: Portion
     defocus: Portion
 
+    @field_validator("length", mode="before")
+    @classmethod
+    def _has_two_ends(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) != 2:
+            raise ValueError("must be [lowest, highest], in pixels")
+        return value
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if len(self.length) != 2 or self.length[0] > self.length[1] or self.length[1] > 1000:
+        if self.length[0] > self.length[1] or self.length[1] > 1000:
             raise ValueError("length must be [lowest, highest], in pixels, at most 1000")
         if max(self.shake) > 1:
             raise ValueError("shake holds scales of tremor, at most 1 (DeblurGAN: 0.003 to 0.01)")
@@ -159,7 +167,7 @@ class Train(Section):
     rotate: bool
     photo_share: Portion
     fresh_blur: bool
-    fresh_scale: Annotated[tuple[Portion, ...], Field(strict=False, min_length=2, max_length=2)]
+    fresh_scale: Annotated[tuple[Portion, Portion], Field(strict=False)]
     jpeg: Portion
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive

@@ -49,7 +49,9 @@ def captioned(image: np.ndarray, text: str) -> np.ndarray:
         `uint8` of shape (`CAPTION` + H, W, 3).
     """
     width = image.shape[1]
-    font = ImageFont.load_default(LETTERS).font_variant(layout_engine=ImageFont.Layout.BASIC)  # the same everywhere
+    font = ImageFont.load_default(LETTERS)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # since a size is given
+    font = font.font_variant(layout_engine=ImageFont.Layout.BASIC)  # the same everywhere
     if (length := font.getlength(text)) > width - 2:
         font = font.font_variant(size=LETTERS * (width - 2) / length)
     strip = Image.new("RGB", (width, CAPTION), "white")

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from deblurgan import params
 from deblurgan.blur.contact_sheet import kernel_sheet
-from deblurgan.blur.synthesis import Earlier, Made, PhotoJob, blur_of, count_pairs, frames_jobs, make_pairs, photo_jobs
+from deblurgan.blur.synthesis import (
+    Earlier,
+    FramesJob,
+    Made,
+    PhotoJob,
+    blur_of,
+    count_pairs,
+    frames_jobs,
+    make_pairs,
+    photo_jobs,
+)
 from deblurgan.errors import reported
 from deblurgan.files import new_directory, require
 from deblurgan.images import write_png
@@ -36,13 +46,14 @@ def main() -> None:
         earlier = Earlier(OUT, p.synthesize, p.seed)
         photos = photo_jobs(CLEAN, out, p.synthesize, p.split, p.seed, earlier)
         videos, left_out = frames_jobs(CLEAN, out, p.synthesize, p.split, earlier)
+        jobs: list[PhotoJob | FramesJob] = [*photos, *videos]
         made = kept = 0
         for line in left_out:
             print(f"synthesize: {line}")
         with open(out / "pairs.csv", "w", newline="", encoding="utf-8") as stream:
             table = csv.DictWriter(stream, [field.name for field in fields(Made)], lineterminator="\n")
             table.writeheader()
-            for done in each(make_pairs, [*photos, *videos], label="synthesize", unit="pair", size=count_pairs):
+            for done in each(make_pairs, jobs, label="synthesize", unit="pair", size=count_pairs):
                 table.writerows(asdict(row) for row in done.rows)
                 earlier.note(done.scene, done.known)
                 made, kept = made + len(done.rows) - done.kept, kept + done.kept

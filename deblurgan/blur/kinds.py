@@ -138,5 +138,5 @@ def _kind(rng: np.random.Generator, settings: Synthesize) -> Literal["motion", "
 
 
 def _path(rng: np.random.Generator, settings: Synthesize, scale: float) -> CameraPath:
-    length = tuple(max(SHORTEST, scale * side) for side in settings.length)
-    return random_path(rng, length=length, shake=settings.shake, exposure=settings.exposure)
+    shortest, longest = (max(SHORTEST, scale * length) for length in settings.length)
+    return random_path(rng, length=(shortest, longest), shake=settings.shake, exposure=settings.exposure)

@@ -162,5 +162,5 @@ def _moved(
     x, y = box[0] + margin - centre_x - offset.real, box[1] + margin - centre_y - offset.imag
     affine = (cosine, sine, centre_x + cosine * x + sine * y, -sine, cosine, centre_y - sine * x + cosine * y)
     size = (box[2] - box[0], box[3] - box[1])
-    moved = [channel.transform(size, Image.Transform.AFFINE, affine, resample) for channel in channels]
+    moved = [np.asarray(part.transform(size, Image.Transform.AFFINE, affine, resample)) for part in channels]
     return np.stack(moved, axis=-1)

@@ -5,6 +5,7 @@ Pairs that an earlier run made of the same images are kept: blurring thousands o
 
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import re
 from collections import defaultdict
@@ -69,10 +70,8 @@ class Earlier:
 
     def __init__(self, folder: Path, settings: Synthesize, seed: int) -> None:
         self.folder = folder.resolve()
-        code = [
-            sha256_of(file)
-            for file in (__file__, *(m.__file__ for m in (camera, convolution, kinds, layered, trajectory, images)))
-        ]
+        modules = (camera, convolution, kinds, layered, trajectory, images)
+        code = [sha256_of(file) for file in (__file__, *(inspect.getfile(module) for module in modules))]
         versions = [importlib.metadata.version(name) for name in ("numpy", "scipy", "pillow")]
         drawn = settings.model_dump(exclude={"pairs_per_photo", "frames_per_pair"})
         recipe = hashlib.sha256(json.dumps([drawn, seed, code, versions], sort_keys=True).encode())

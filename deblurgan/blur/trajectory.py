@@ -118,7 +118,7 @@ class CameraPath:
 
 
 def random_path(
-    rng: np.random.Generator, *, length: tuple[float, ...], shake: tuple[float, ...], exposure: tuple[float, ...]
+    rng: np.random.Generator, *, length: tuple[float, float], shake: tuple[float, ...], exposure: tuple[float, ...]
 ) -> CameraPath:
     """Draw the motion of a shaking camera.
 
@@ -147,8 +147,7 @@ def random_path(
     >>> round(float(path.kernel.sum()), 6)
     1.0
     """
-    lowest, highest = length
-    drawn_length, drawn_shake = rng.uniform(lowest, highest), float(rng.choice(shake))
+    drawn_length, drawn_shake = rng.uniform(*length), float(rng.choice(shake))
     path = random_trajectory(rng, drawn_length, drawn_shake)
     drawn_exposure = float(rng.choice(exposure))
     opened = path[: max(2, round(drawn_exposure * len(path)))]

@@ -63,7 +63,8 @@ def correlations(detail: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     image = Image.fromarray(detail.astype(np.float32))
     size = (MIDDLE, MIDDLE)
-    places = _normalised(np.stack([np.ravel(image.resize(size, Image.Resampling.BICUBIC, box)) for box in BOXES]))
+    parts = (image.resize(size, Image.Resampling.BICUBIC, box) for box in BOXES)
+    places = _normalised(np.stack([np.asarray(part).ravel() for part in parts]))
     border = (SIDE - MIDDLE) // 2
     middles = others[:, border : border + MIDDLE, border : border + MIDDLE].reshape(-1, MIDDLE**2)
     return (_normalised(middles.astype(np.float32)) @ places.T).max(axis=1)
@@ -117,9 +118,11 @@ def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None) ->
     dict
         Name of each near duplicate to the name of the most similar earlier photo.
     """
+    if distance is None:
+        return {}
     found: dict[str, str] = {}
     seen = _Seen()
-    for name, its in photos if distance is not None else ():
+    for name, its in photos:
         if like := seen.like(its, distance, SAME):
             found[name] = like
         else:
@@ -132,9 +135,11 @@ def similar_before(photos: Iterable[tuple[str, Look]], distance: int | None) -> 
 
     Parameters and result are those of `near_duplicates`.
     """
+    if distance is None:
+        return {}
     found: dict[str, str] = {}
     seen = _Seen()
-    for name, its in photos if distance is not None else ():
+    for name, its in photos:
         if like := seen.like(its, distance, SIMILAR):
             found[name] = like
         seen.add(name, its)

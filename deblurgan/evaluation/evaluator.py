@@ -84,7 +84,9 @@ class Evaluation:
 
     def name(self) -> str:
         """Name the evaluation by all that determines its rows but the images: generator, code, parameters, machine."""
-        files = {module: part.__file__ for module, part in sys.modules.items() if module.startswith(PACKAGE)}
+        files: dict[str, Path | str | None] = {
+            module: part.__file__ for module, part in sys.modules.items() if module.startswith(PACKAGE)
+        }
         files["generator"] = self.model
         if self.settings.vgg_weights:
             files["vgg"] = home_expanded(self.settings.vgg_weights)

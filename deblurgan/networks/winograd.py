@@ -168,7 +168,7 @@ def _convolve_adjoint(outputs, kernel):
     size = kernel.shape[0]
     height, width = (side + size - 1 for side in outputs.shape[1:3])
     into, _, out = matrices(size)
-    grid = _grid(*outputs.shape[1:3], len(out))
+    grid = _grid(outputs.shape[1], outputs.shape[2], len(out))
     products = _at_points(out.T, outputs, grid, len(out)) @ ops.transpose(_weights(kernel), (0, 2, 1))
     images = _from_points(into.T, products, grid, len(out))[:, :height, :width]
 
@@ -183,7 +183,7 @@ def _kernel(images, outputs):
     """Give each tap the sum of the products of all pixels and outputs that it is between."""
     size = images.shape[1] - outputs.shape[1] + 1
     into, taps, out = matrices(size)
-    grid = _grid(*outputs.shape[1:3], len(out))
+    grid = _grid(outputs.shape[1], outputs.shape[2], len(out))
     pixels = ops.transpose(_at_points(into, images, grid, len(out)), (0, 2, 1))
     products = pixels @ _at_points(out.T, outputs, grid, len(out))
     kernel = ops.cast(np.kron(taps, taps).T, products.dtype) @ ops.reshape(products, (TILE * TILE, -1))

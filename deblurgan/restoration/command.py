@@ -102,7 +102,7 @@ def say(path: Path, error: Exception) -> None:
 
 def planned(jobs: list[DeblurJob], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
     """The files to deblur, each with its results, and how many have results already; refused files are named."""
-    todo, there, taken = [], 0, set()
+    todo, there, taken = [], 0, set[Path]()
     for job in jobs:
         results = results_of(job, options)
         try:

@@ -86,7 +86,7 @@ def _below(paths: list[Path], results: Path, suffixes: tuple[str, ...], *, recur
                 try:
                     entries = sorted(path.iterdir())
                 except OSError as error:
-                    yield LeftOut(path, error.strerror)
+                    yield LeftOut(path, error.strerror or str(error))
                 else:
                     yield from _below(entries, results, suffixes, recursive=True)
         elif not path.is_file():

@@ -37,7 +37,7 @@ def described(image: Image.Image) -> dict[str, Any]:
         if blocks := {number: blocks[number] for number in RESOURCES if number in blocks}:
             found["photoshop"] = blocks
     if image.format == "PNG":
-        texts = {name: text for name, text in image.info.items() if isinstance(text, str)}
+        texts = {name: text for name, text in image.info.items() if isinstance(name, str) and isinstance(text, str)}
         # EXIF once more, with the old orientation
         if texts := {name: text for name, text in texts.items() if name != XMP and not name.startswith("Raw profile")}:
             found["text"] = texts

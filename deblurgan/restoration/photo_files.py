@@ -109,8 +109,9 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             sixteen_bit = read_sixteen_bit(image, data)
             if sixteen_bit is None:
                 image.load()
-                if image.mode == "I" and not all(0 <= level <= 65535 for level in image.getextrema()):
-                    raise UserError("integers of more than 16 bits: their range is not known")
+            levels = np.ravel(image.getextrema()) if sixteen_bit is None and image.mode == "I" else ()
+            if not all(0 <= level <= 65535 for level in levels):
+                raise UserError("integers of more than 16 bits: their range is not known")
             return _decoded(image, sixteen_bit)
         except (UserError, MemoryError):
             raise

@@ -48,11 +48,11 @@ def read_sixteen_bit(image: Image.Image, data: bytes) -> np.ndarray | None:
     if image.format == "PNG" and data[24] == 16:
         pixels = imagecodecs.png_decode(data)
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    elif image.format == "TIFF" and _is_sixteen_bit(image.tag_v2):
+    elif isinstance(image, TiffImagePlugin.TiffImageFile) and _is_sixteen_bit(image.tag_v2):
         pixels = _tiff_pixels(data, image.tag_v2)
     else:
         return None
-    return UPRIGHT.get(image.getexif().get(ORIENTATION), np.asarray)(pixels)
+    return UPRIGHT.get(image.getexif().get(ORIENTATION, 1), np.asarray)(pixels)
 
 
 def _is_sixteen_bit(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -99,7 +99,7 @@ def sixteen_bit_png(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
         chunks += _chunk(b"eXIf", kept["exif"].removeprefix(b"Exif\0\0"))
     chunks += b"".join(_chunk(name, content) for name, content, _ in texts(kept).chunks)
     header = 33  # signature and IHDR, after which they belong
-    return data[:header] + chunks + data[header:]
+    return b"".join([data[:header], chunks, data[header:]])
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -85,7 +85,7 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
     ):
         made.metadata.update(clip.notes())
         pictures = Pictures(clip, made, FrameFormat.of(first), restore, bar)
-        tracks = {clip.pictures.index: pictures}
+        tracks: dict[int, Pictures | CopiedSound | EncodedSound] = {clip.pictures.index: pictures}
         for number, sound in enumerate(clip.sounds, 1):
             codec = sound.codec_context
             if codec and codec.rate and codec.channels:
@@ -171,7 +171,7 @@ class Clip:
     def packets(self) -> Iterator[av.Packet]:
         """Yield all that it consists of, on one clock."""
         reached, corrupt = self.start, False
-        clocks, shifts, last = [Fraction(0)], {}, {}
+        clocks, shifts, last = [Fraction(0)], dict[int, Fraction](), dict[int, tuple[Fraction, Fraction]]()
         try:
             for packet in self._opened.demux():
                 if packet.size == 0 and packet.dts is None:

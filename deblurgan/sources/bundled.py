@@ -5,6 +5,7 @@ but teach textures and smooth surfaces; the two motorcycle views show one scene,
 licences are those that scikit-image's documentation states.
 """
 
+import functools
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def film_scene(
         yield f"{first + count // 2 + 1:06d}", average_frames(taken, linear=linear), taken[count // 2]
 
 
-STRONG = {"length": (60.0, 60.0), "shake": (0.003,), "exposure": (0.5,)}
+strong_blur = functools.partial(random_path, length=(60.0, 60.0), shake=(0.003,), exposure=(0.5,))
 """Blur of the photos without a sharp partner."""
 
 
@@ -147,7 +148,7 @@ def copy_bundled(out: Path, seed: int) -> Iterator[tuple[str, ...]]:
         target = out / kind / f"{photo.id}.jpg"
         if kind == "blurred":
             rng = np.random.default_rng(seed_for(seed, "unpartnered", photo.id))
-            blurred = blur_image(read_rgb(photo.path), random_path(rng, **STRONG).kernel)
+            blurred = blur_image(read_rgb(photo.path), strong_blur(rng).kernel)
             Image.fromarray(add_noise(blurred, rng, 1)).save(target, quality=95, subsampling=0)
         elif photo.path.suffix == ".jpg":
             shutil.copyfile(photo.path, target)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -65,8 +65,9 @@ def address_for_people(url: str) -> str:
 
 def retry_after(answer: requests.Response) -> float | None:
     """Seconds that a server asks to wait, as `Retry-After` says them: a number or a date; None if it does not."""
+    said = answer.headers.get("Retry-After")
     try:
-        return Retry(retry_after_max=10**9).get_retry_after(answer)
+        return None if said is None else Retry(retry_after_max=10**9).parse_retry_after(said)
     except OddHeader:
         return None
 
@@ -194,8 +195,8 @@ class Session(requests.Session):
 class _ByProxy(HTTPAdapter):
     """Uses the proxy that the environment names for an address, for those of redirects too."""
 
-    def send(self, request: requests.PreparedRequest, *args: object, **options: object) -> requests.Response:
-        return super().send(request, *args, **{**options, "proxies": get_environ_proxies(request.url)})
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        return super().send(request, *args, **{**options, "proxies": get_environ_proxies(request.url or "")})
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
@@ -360,6 +361,7 @@ def _continue(session: Session, url: str, part: Path, tag: Path) -> bool:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     answer = session.fetch(url, headers=headers, stream=True, passed=(416,))
     where = address_for_people(url)
+    total: int | None
     with answer:
         given = answer.headers
         if given.get("Content-Encoding", "identity") != "identity":

@@ -61,15 +61,12 @@ def fingerprint(facts: Any) -> str:
 
 def meaning_of(code: Path) -> str:
     """What a module computes: its statements, without comments, docstrings and layout."""
-    tree = ast.parse(code.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [part for part in body if not _is_docstring(part)]
-    return ast.unparse(tree)
+    return ast.unparse(_WithoutDocstrings().visit(ast.parse(code.read_text(encoding="utf-8"))))
 
 
-def _is_docstring(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, 
     size, zoom = settings.crop, rng.uniform(1, settings.zoom)
     radius = drawn.reach(size, size)
     height, width = (int(side * zoom) for side in sharp.shape[:2])
-    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
     # the square and what the kernel mixes into it: its radius to each side, less where the photo ends; there
     # `blur_image` mirrors the part as it would mirror the whole photo
     above, before = min(top, radius), min(left, radius)
@@ -200,7 +200,7 @@ class CropSequence(keras.utils.PyDataset):
         crops = np.stack([self._crop(rng) for _ in range(math.prod(shape))], axis=1)  # (2, N critic steps, H, W, 3)
         blur, sharp = crops.reshape(2, *shape, *crops.shape[2:])  # (N, critic steps, H, W, 3) each
         epsilon = rng.random(shape, dtype=np.float32)  # (N, critic steps)
-        return tuple(self.part_of(array) for array in (blur, sharp, epsilon))
+        return self.part_of(blur), self.part_of(sharp), self.part_of(epsilon)
 
     def part_of(self, array: np.ndarray) -> np.ndarray:
         """Cut this host's part out of what is for all, along the first axis."""

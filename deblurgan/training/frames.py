@@ -53,7 +53,10 @@ class Frame:
 
     def pixels(self) -> np.ndarray:
         """The image as `uint8` of shape (H, W, 3)."""
-        return _decoded(self.path) if self.kept is None else self.kept
+        if self.kept is not None:
+            return self.kept
+        assert self.path is not None  # where nothing is kept
+        return _decoded(self.path)
 
     def keep(self) -> None:
         """Have the pixels in memory from now on."""
@@ -73,6 +76,7 @@ class Images:
 
     def square(self, top: int, left: int, size: int) -> np.ndarray:
         """Cut a square out of both halves, `uint8` of shape (2, size, size, 3), blurred and sharp."""
+        assert self.blur is not None  # without it, there is nothing but the sharp half to cut
         halves = (half.pixels() for half in (self.blur, self.sharp))
         return np.stack([half[top : top + size, left : left + size] for half in halves])
 
@@ -116,7 +120,8 @@ def load_pairs(root: Path, split: str, smallest: int, *, fresh: bool = False) ->
     UserError
         There is no such pair, one is of two sizes, or a file is no image.
     """
-    pairs, small, photos = [], [], dict[tuple, Frame]()  # all pairs of a photo share one sharp frame
+    pairs, small = list[Images](), list[Images]()
+    photos = dict[tuple, Frame]()  # all pairs of a photo share one sharp frame
     for pair in find_pairs(root / split):
         photo = pair.blur.relative_to(root / split).parts[0] == DRAWN
         sharp = photos.setdefault(_photo_of(pair), Frame(pair.sharp)) if photo else Frame(pair.sharp)

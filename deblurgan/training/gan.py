@@ -4,6 +4,8 @@ What one step computes is here and in `losses`; how a backend takes gradients is
 `fit()` does the rest.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -24,7 +26,7 @@ else:
     from deblurgan.training.step_tensorflow import Steps, on_cpu
 
 
-class DeblurGAN(Steps, keras.Model):
+class DeblurGAN(Steps):
     """Generator and critic trained against each other (WGAN-GP), with reconstruction losses: pixel and perceptual.
 
     A batch for training is `(blur, sharp, epsilon)` as `crops.CropSequence` makes it; one for validation is
@@ -59,11 +61,11 @@ class DeblurGAN(Steps, keras.Model):
         self.generator, self.critic, self.averaged = generator, critic, averaged
         self.settings = settings
         # a function, not a layer of this model: its weights are constants, which JAX must not take away while it trains
-        self.features = features and (lambda images: features(images))
+        # (Any: without a content loss it is None, and nobody calls it)
+        self.features: Any = features and (lambda images: features(images))
         self.adversarial = settings.lambda_adversarial > 0
-        names = ("loss", "pixel", "frequency", "content", "psnr", "g_adversarial", "g_norm")
-        names += ("d_wasserstein", "d_penalty", "d_norm")
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        names = "loss pixel frequency content psnr g_adversarial g_norm d_wasserstein d_penalty d_norm"
+        self.means = {name: keras.metrics.Mean(name=name) for name in names.split()}
         self.built = True
 
     def compile(self) -> None:

@@ -4,6 +4,7 @@ from deblurgan import backend  # before anything that imports Keras
 
 # isort: split
 
+import inspect
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -56,12 +57,13 @@ def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path
     With `train.deterministic` also of this machine: a training that went on elsewhere would end with other bytes.
     """
     t = p.train
-    code = {name: meaning_of(Path(sys.modules[f"deblurgan.{name}"].__file__)) for name in COMPUTING}
+    code = {name: meaning_of(Path(inspect.getfile(sys.modules[f"deblurgan.{name}"]))) for name in COMPUTING}
     weights = home_expanded(t.vgg_weights) if t.vgg_weights and t.lambda_content else None
     with ThreadPoolExecutor() as pool:
         frames = frames_of([*pairs, *val])
-        digests = dict(zip(frames, pool.map(lambda frame: sha256_of(frame.path), frames), strict=True))
-    data = [[digests.get(half) for pair in split for half in (pair.blur, pair.sharp)] for split in (pairs, val)]
+        files_of = (frame.path for frame in frames if frame.path)
+        digests = dict(zip(frames, pool.map(sha256_of, files_of), strict=True))
+    data = [[half and digests[half] for pair in split for half in (pair.blur, pair.sharp)] for split in (pairs, val)]
     files = [path and sha256_of(path) for path in (start, weights)]
     recipe = [p.generator.model_dump(), p.critic.model_dump(), t.model_dump(exclude={"init_from", "vgg_weights"})]
     if any(pair.blur is None for pair in pairs):

@@ -39,8 +39,8 @@ class _Values(dict):
         return tuple(self.of(group) for group in self.groups)
 
 
-class Steps:
-    """The steps that `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
+class Steps(keras.Model):
+    """The steps that `fit()` and `evaluate()` call for a batch; `gan.DeblurGAN` is built on them."""
 
     def train_step(self, state, batch) -> tuple:
         """Make all critic steps, each on its own batch, then one generator step on the last one.
@@ -86,7 +86,7 @@ class Steps:
 
     def _last_steps(self, now: _Values, blur, sharp, epsilon) -> dict:
         """The last critic step and the generator's step, which share one restoration of (N, H, W, 3)."""
-        generator, logs = self.generator, {}
+        generator, logs = self.generator, dict[str, Any]()
         weights = now.of(generator.trainable_variables)
         # the critic's step needs the images before the generator's gradient is known: `backward` waits for it
         restored, backward, others = jax.vjp(lambda weights: self._restore(now, weights, blur), weights, has_aux=True)
@@ -110,7 +110,7 @@ class Steps:
         pairs = zip(now.of(self.averaged.weights), now.of(self.generator.weights), strict=True)
         now.put(self.averaged.weights, [keep * average + (1 - keep) * weight for average, weight in pairs])
 
-    def _restore(self, now: _Values, weights, images) -> tuple:
+    def _restore(self, now: _Values, weights, images) -> tuple[jax.Array, list]:
         """Restored images, and the generator's other variables after it: dropout's seeds."""
         others = now.of(self.generator.non_trainable_variables)
         return self.generator.stateless_call(weights, others, images, training=True)

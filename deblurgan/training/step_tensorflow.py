@@ -2,13 +2,14 @@
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from deblurgan.training import losses
 
 
-class Steps:
-    """The steps that `fit()` and `evaluate()` call for a batch; mixed into `gan.DeblurGAN`."""
+class Steps(keras.Model):
+    """The steps that `fit()` and `evaluate()` call for a batch; `gan.DeblurGAN` is built on them."""
 
     def train_step(self, batch) -> dict:
         """Make all critic steps, each on its own batch, then one generator step on the last one.
@@ -43,7 +44,7 @@ class Steps:
 
     def _last_steps(self, blur, sharp, epsilon) -> dict:
         """The last critic step and the generator's step, which share one restoration of (N, H, W, 3)."""
-        logs = {}
+        logs: dict = {}
         with tf.GradientTape() as tape:
             restored = self.generator(blur, training=True)
             scores = None
