@@ -6,8 +6,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compile TensorFlow anew: 8 s
 
-# columns of `dvc exp show`: what is no parameter (they have a dot, but for the seed) and none of these figures
-DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|[a-z_]+\.[a-z_0-9.]+$$)|^(kept_by|rejected_by|doubtful|datasets|baselines|stretched|unpaired)|.*\.py$$
+# columns of `dvc exp show` that are neither a parameter nor one of these figures
+SECTIONS := split|fetch_unsplash|ingest_gopro|clean|synthesize|resize|generator|critic|train|evaluate
+DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|($(SECTIONS))\.[a-z_0-9.]+$$)|.*\.py$$
 
 .DEFAULT_GOAL := help
 .PHONY: help install repro experiments report test lint format deps requirements
