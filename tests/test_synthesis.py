@@ -20,6 +20,7 @@ from deblurgan.blur import synthesis
 from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import blur_image
+from deblurgan.blur.kinds import Blur
 from deblurgan.blur.synthesis import blur_of, consecutive
 from deblurgan.blur.trajectory import random_path
 from deblurgan.errors import UserError
@@ -30,7 +31,7 @@ from deblurgan.params import Synthesize, load
 OUT = Path("data/synthetic")
 SETTINGS = Synthesize(
     pairs_per_photo=2, length=[30, 60], shake=[0.003, 0.01], exposure=[0.1, 1], noise=1, frames_per_pair=5,
-    in_light=True,
+    in_light=True, layered=0, defocus=0,
 )  # fmt: skip
 
 
@@ -79,13 +80,27 @@ def test_each_photo_has_its_own_seed(workspace):
     assert read_rgb("metrics/synthesize/kernels.png").max() == 255
 
 
+def test_kinds_of_blur_come_in_their_shares_and_are_noted(workspace):
+    edit_params(workspace, {"synthesize": {"pairs_per_photo": 40, "layered": 0.4, "defocus": 0.3}})
+    lay_photos(workspace, "a")
+    stages.synthesize.main()
+    with open(OUT / "pairs.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    kinds = [row["kind"] for row in rows]
+    assert min(kinds.count(kind) for kind in ("motion", "layered", "defocus")) >= 5
+    assert all(float(row["length"]) == 0 for row in rows if row["kind"] == "defocus")
+    sharp = read_rgb(workspace / "data/clean/unsplash/sharp/a.png")
+    for row in rows:
+        assert 1 < np.abs(read_rgb(OUT / row["path"]).astype(int) - sharp).mean() < 80
+
+
 @pytest.fixture
 def blurred(monkeypatch) -> list[str]:
     """How often pairs were really made: by blurring a photo, by averaging frames."""
     calls = []
-    for name in ("blur_image", "average_frames"):
-        work = getattr(synthesis, name)
-        monkeypatch.setattr(synthesis, name, lambda *a, _n=name, _w=work, **k: calls.append(_n) or _w(*a, **k))
+    for place, name in ((Blur, "applied"), (synthesis, "average_frames")):
+        work = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *a, _n=name, _w=work, **k: calls.append(_n) or _w(*a, **k))
     return calls
 
 
@@ -104,7 +119,7 @@ def test_what_an_earlier_run_made_is_not_made_again(workspace, blurred, capsys):
     lay_photos(workspace, "a", "b")
     lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(6))
     first, work = anew(blurred)
-    assert work == 2 * ["average_frames"] + 4 * ["blur_image"]
+    assert work == 4 * ["applied"] + 2 * ["average_frames"]
     lay_video(workspace / "data/clean/pairs/gopro/train/GOPR0001/blur", range(1))
     lay_video(workspace / "data/clean/pairs/gopro/train/GOPR0001/sharp", range(1))
     assert anew(blurred) == (first, [])
@@ -112,7 +127,7 @@ def test_what_an_earlier_run_made_is_not_made_again(workspace, blurred, capsys):
     lay_photos(workspace, "c")
     lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(6, 9))
     more, work = anew(blurred)
-    assert work == ["average_frames", "blur_image", "blur_image"]
+    assert work == ["applied", "applied", "average_frames"]
     assert anew(blurred, keep=False)[0] == more
     edit_params(workspace, {"split": {"test_fraction": 0.9}})
     moved, work = anew(blurred)
@@ -126,21 +141,21 @@ def test_what_is_not_the_same_is_made_again(workspace, blurred):
     lay_photos(workspace, "a")
     first, _ = anew(blurred)
     edit_params(workspace, {"synthesize": {"noise": 2}})
-    assert anew(blurred)[1] == ["blur_image"]
+    assert anew(blurred)[1] == ["applied"]
     edit_params(workspace, {"synthesize": {"noise": 1}})
-    assert anew(blurred) == (first, ["blur_image"])
+    assert anew(blurred) == (first, ["applied"])
     photo = workspace / "data/clean/unsplash/sharp/a.png"
     same = photo.read_bytes()
     write_png(photo, 255 - read_rgb(photo))
-    assert anew(blurred)[1] == ["blur_image"]
+    assert anew(blurred)[1] == ["applied"]
     photo.write_bytes(same)
-    assert anew(blurred) == (first, ["blur_image"])
+    assert anew(blurred) == (first, ["applied"])
     (made_one,) = OUT.rglob("blur/0000.png")
     made_one.write_bytes(same)
-    assert anew(blurred) == (first, ["blur_image"])
+    assert anew(blurred) == (first, ["applied"])
     for notes in (workspace / "cache/synthesized").iterdir():
         notes.write_text("{")
-    assert anew(blurred) == (first, ["blur_image"])
+    assert anew(blurred) == (first, ["applied"])
 
 
 def test_a_seed_is_of_the_pair():
