@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.images import to_uint8
 from deblurgan.networks.generators import build_generator
-from deblurgan.networks.model_files import save_model
+from deblurgan.networks.model_files import PRETRAINED, save_model
 from deblurgan.restoration.command import main
 from deblurgan.restoration.photo_files import read_photo, write_photo, written_name
 
@@ -683,7 +684,7 @@ def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
     [
         (["none.png", "--output", "out"], "deblur: error: none.png: no such file or folder"),
         (["empty", "--output", "out"], "deblur: error: empty: no file .png, .jpg,"),
-        (["a.png", "--output", "out"], "deblur: error: no model at models/generator.keras: `dvc pull models/generator"),
+        (["a.png", "--output", "out", "--model", "none.keras"], "deblur: error: no model at none.keras"),
         (["a.png", "--output", "out", "--model", "a.png"], "deblur: error: a.png is not a generator"),
         (["a.png"], "the following arguments are required: --output"),
         (["a.png", "--output", "out", "--strength", "2"], "'2' is not a number from 0 to 1"),
@@ -701,6 +702,24 @@ def test_what_a_user_gets_wrong_is_one_line(tmp_path, arguments, said):
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_before_a_training_photos_are_deblurred_by_the_generator_that_comes_with_the_project(
+    tmp_path, model, monkeypatch, capsys
+):
+    photo("RGB", (40, 30)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    results = []
+    for named in (PRETRAINED, None):
+        deblurred("a.png", "--output", "out", "--overwrite", model=named)
+        results.append((tmp_path / "out/a.png").read_bytes())
+        assert ("comes with the project" in capsys.readouterr().err) == (named is None)
+    assert results[0] == results[1]
+    (tmp_path / "models").mkdir()
+    shutil.copy(model, tmp_path / "models/generator.keras")
+    deblurred("a.png", "--output", "out", "--overwrite")
+    assert (tmp_path / "out/a.png").read_bytes() != results[0]
+    assert "comes with the project" not in capsys.readouterr().err
 
 
 def test_a_classical_algorithm_needs_no_model(tmp_path):

@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,9 +33,11 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
         from deblurgan.restoration.neural import network
 
         backend.be_deterministic()
-        model = options.model or (MODEL if MODEL.is_file() else PRETRAINED)
+        model = options.model or MODEL
+        if not options.model and not MODEL.is_file():
+            model = PRETRAINED
+            print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
         method = network(load_generator(model), few_sizes=not options.video)
-        print(f"deblur: by {os.path.relpath(model)}", file=sys.stderr)
     else:
         from deblurgan.restoration.classical import algorithm
 
