@@ -34,7 +34,7 @@ def generator_of(options: argparse.Namespace):
     if not options.generator:
         return load_generator(MODEL)
     changes = {"architecture": options.generator, "norm": options.norm, "filters": options.filters}
-    changes |= {"blocks": options.blocks, "upsample": "shuffle" if options.generator == "nafnet" else "transpose"}
+    changes |= {"blocks": options.blocks, "upsample": "transpose" if options.generator == "resnet" else "shuffle"}
     return build_generator(load(ROOT / "params.yaml").generator.model_copy(update={**changes, "identity_start": False}))
 
 
@@ -79,7 +79,9 @@ def worker(options: argparse.Namespace, way: str, width: int, height: int) -> di
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--generator", choices=("resnet", "nafnet"), help="random weights instead of the model's")
+    parser.add_argument(
+        "--generator", choices=("resnet", "nafnet", "unet"), help="random weights instead of the model's"
+    )
     parser.add_argument("--norm", choices=("instance", "layer", "none"), default="none")
     parser.add_argument("--filters", type=int, default=16)
     parser.add_argument("--blocks", type=int, default=4)

@@ -41,15 +41,20 @@ PAPER = {"architecture": "resnet", "filters": 64, "blocks": 9, "norm": "instance
 PAPER |= {"dropout": 0.5, "identity_start": False}
 PLAIN = {**PAPER, "norm": "none", "dropout": 0.0}
 NAFNET = {"architecture": "nafnet", "norm": "layer", "upsample": "shuffle", "dropout": 0.0, "identity_start": True}
+SMALL = {**PLAIN, "filters": 16, "blocks": 4, "identity_start": True}
+UNET = {**SMALL, "architecture": "unet", "blocks": 8, "upsample": "shuffle"}
 GENERATORS: dict[str, dict[str, object]] = {
     "paper": PAPER,
     "paper, no norm": PLAIN,
     "paper, no norm, identity start": {**PLAIN, "identity_start": True},
-    "default": {},
-    "default, resize": {"upsample": "resize"},
-    "default, shuffle": {"upsample": "shuffle"},
-    "default, instance norm": {"norm": "instance"},
-    "default, random start": {"identity_start": False},
+    "small": SMALL,
+    "small, resize": {**SMALL, "upsample": "resize"},
+    "small, shuffle": {**SMALL, "upsample": "shuffle"},
+    "small, instance norm": {**SMALL, "norm": "instance"},
+    "small, random start": {**SMALL, "identity_start": False},
+    "unet": UNET,
+    "unet, resize": {**UNET, "upsample": "resize"},
+    "unet, 24 filters": {**UNET, "filters": 24},
     "nafnet 16": {**NAFNET, "filters": 16, "blocks": 4},
     "nafnet 32": {**NAFNET, "filters": 32, "blocks": 4},
 }

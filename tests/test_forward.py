@@ -10,6 +10,7 @@ from deblurgan.networks.generators import build_generator
 from deblurgan.params import Critic
 
 RESNET = SMALL.model_copy(update={"blocks": 2, "norm": "instance", "dropout": 0.5})
+UNET = RESNET.model_copy(update={"architecture": "unet", "norm": "none", "upsample": "shuffle", "blocks": 3})
 NAFNET = RESNET.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"})
 
 
@@ -104,6 +105,24 @@ def nafnet(net, blurred):
     return np.clip(blurred + net.conv(padded(x, 1, "reflect"), "head"), -1, 1)
 
 
+def unet(net, blurred):
+    def conv(x, name):
+        return net.conv(padded(x, 1, "constant"), name)
+
+    def block(x, name):
+        return x + conv(relu(conv(x, f"{name}_conv1")), f"{name}_conv2")
+
+    x, skips = conv(blurred, "stem"), []
+    for level in (1, 2, 3):
+        skips.append(block(x, f"encoder{level}"))
+        x = net.conv(skips[-1], f"down{level}", stride=2)
+    for i in (1, 2, 3):
+        x = block(x, f"body{i}")
+    for level in (3, 2, 1):
+        x = block(shuffled(net.conv(x, f"up{level}_conv")) + skips.pop(), f"decoder{level}")
+    return np.clip(blurred + net.conv(padded(x, 1, "reflect"), "head"), -1, 1)
+
+
 def papers_critic(net, judged):
     x = judged
     for i in range(4):
@@ -125,7 +144,7 @@ def images():
     return np.random.default_rng(0).uniform(-1, 1, (2, 32, 48, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("settings", "reference"), [(RESNET, papers_generator), (NAFNET, nafnet)])
+@pytest.mark.parametrize(("settings", "reference"), [(RESNET, papers_generator), (NAFNET, nafnet), (UNET, unet)])
 def test_a_generator_computes_what_its_paper_says(settings, reference):
     generator = with_random_weights(build_generator(settings))
     net, x = Numpy(generator), images()

@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, new_file
-from deblurgan.sources.rate_limit import Allowance
+from deblurgan.sources.rate_limit import LIMIT, REMAINING, Allowance
 from deblurgan.sources.web import Gone, Refused, Session, address_for_people, retry_after
 
 API = "https://api.unsplash.com"
@@ -172,9 +172,9 @@ class Client:
         where = address_for_people(address)
         while True:
             answer = self._session.fetch(address, before=self._allowance.spend, passed=(403, 429))
-            left, wait = answer.headers.get("X-Ratelimit-Remaining"), retry_after(answer)
+            left, wait = answer.headers.get(REMAINING), retry_after(answer)
             limited = answer.status_code == 403 and "rate limit" in answer.text.lower()
-            self._allowance.heed(answer.headers.get("X-Ratelimit-Limit"), left if wait is None else None)
+            self._allowance.heed(answer.headers.get(LIMIT), left if wait is None else None)
             if limited or answer.status_code == 429 or (answer.status_code == 403 and wait is not None):
                 self._allowance.refused(wait, used_up=limited or left == "0")
                 continue
