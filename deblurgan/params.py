@@ -14,6 +14,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
+Blocks = Annotated[tuple[Positive, ...], Field(strict=False, min_length=9, max_length=9)]
 
 
 class Section(BaseModel):
@@ -128,11 +129,18 @@ class Generator(Section):
 
     architecture: Literal["resnet", "nafnet"]
     filters: Positive
-    blocks: Positive
+    blocks: Positive | Blocks
+    attention: Literal["none", "global", "local"]
     norm: Literal["instance", "layer", "none"]
     upsample: Literal["transpose", "resize", "shuffle"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     identity_start: bool
+
+    @model_validator(mode="after")
+    def _suits_the_architecture(self) -> Self:
+        if self.architecture != "nafnet" and (self.attention != "none" or not isinstance(self.blocks, int)):
+            raise ValueError(f"attention and a list of blocks are for architecture: nafnet, not {self.architecture}")
+        return self
 
 
 class Critic(Section):
