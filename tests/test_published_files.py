@@ -36,7 +36,6 @@ ARRAYS = {
     "count": np.array(5, "i8"),
     "empty": np.zeros((0, 3), "f4"),
 }
-FLOATS = storage("0", "Float", 12)
 DATA = np.arange(12, dtype="f4").tobytes()
 
 
@@ -163,37 +162,38 @@ def test_attributes_are_left_out(tmp_path):
 )
 def test_tensors_lie_within_their_storage(tmp_path, offset, shape, strides, named):
     path = tmp_path / "bad.pth"
-    path.write_bytes(zipped(dictionary({"w": tensor(FLOATS, offset, shape, strides)}), {"0": DATA}))
+    path.write_bytes(zipped(dictionary({"w": tensor(storage("0", "Float", 12), offset, shape, strides)}), {"0": DATA}))
     with pytest.raises(UserError, match=rf"^\S+bad\.pth .*{named}"):
         read_checkpoint(path)
 
 
-def floats(count=12, key="0", kind="Float"):
-    return storage(key, kind, count)
+def part_of(count=12, key="0", kind="Float", offset=0, size=None):
+    """A tensor of one dimension."""
+    return tensor(storage(key, kind, count), offset, (count if size is None else size,), (1,))
 
 
-WHOLE = dictionary({"w": tensor(FLOATS, 0, (12,), (1,))})
+WHOLE = dictionary({"w": part_of()})
 
 
 @pytest.mark.parametrize(
     ("content", "stored", "named"),
     [
-        (dictionary({"w": tensor(floats(25_000_000_000), 0, (25_000_000_000,), (1,))}), DATA, "has not the 250{8}"),
+        (dictionary({"w": part_of(25_000_000_000)}), DATA, "has not the 250{8}"),
         (WHOLE, DATA[:-4], "has not the 12 elements"),
         (WHOLE, DATA + b"more", "has not the 12 elements"),
         (WHOLE, None, "is damaged.*no item"),
-        (dictionary({"w": tensor(floats(key="../data.pkl"), 0, (1,), (1,))}), DATA, r"'\.\./data\.pkl', which is no name"),
-        (dictionary({"w": tensor(floats(key="a/b"), 0, (1,), (1,))}), DATA, "'a/b', which is no name"),
-        (dictionary({"w": tensor(floats(kind="Quantised"), 0, (1,), (1,))}), DATA, r"torch\.QuantisedStorage"),
-        (dictionary({"v": tensor(floats(), 0, (12,), (1,)), "w": tensor(floats(), 4, (1,), (1,))}), DATA, "upon one another"),
-        (dictionary({"v": tensor(floats(), 0, (6,), (1,)), "w": tensor(floats(6), 6, (6,), (1,))}), DATA, "in two ways"),
-        (b"](" + tensor(floats(), 0, (12,), (1,)) + b"e", DATA, "no dictionary"),
+        (dictionary({"w": part_of(key="../data.pkl")}), DATA, r"'\.\./data\.pkl', which is no name"),
+        (dictionary({"w": part_of(key="a/b")}), DATA, "'a/b', which is no name"),
+        (dictionary({"w": part_of(kind="Quantised")}), DATA, r"torch\.QuantisedStorage"),
+        (dictionary({"v": part_of(), "w": part_of(offset=4, size=1)}), DATA, "upon one another"),
+        (dictionary({"v": part_of(size=6), "w": part_of(6)}), DATA, "in two ways"),
+        (b"](" + part_of() + b"e", DATA, "no dictionary"),
         (dictionary({}), DATA, "holds no weights"),
         (dictionary({"w": text("words")}), DATA, "'w' is str, where weights are expected"),
-        (b"}" + number(3) + tensor(floats(), 0, (12,), (1,)) + b"s", DATA, "'3' is a tensor, where"),
+        (b"}" + number(3) + part_of() + b"s", DATA, "'3' is a tensor, where"),
         (b"}" + number(3) + b"\x85" + number(3) + b"s", DATA, "a key of the type tuple"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_together_is_one_line(tmp_path, content, stored, named):
     path = tmp_path / "bad.pth"
     path.write_bytes(zipped(content, {} if stored is None else {"0": stored}))

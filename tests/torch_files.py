@@ -1,4 +1,4 @@
-"""Files of `torch.save`, written by hand: what PyTorch itself would write, and what somebody with bad intentions would."""
+"""Files of `torch.save`, written by hand: what PyTorch would write, and worse."""
 
 import io
 import struct
@@ -33,17 +33,8 @@ def name(module: str, attribute: str) -> bytes:
 
 def storage(key: str, kind: str, count: int, legacy: bool = False) -> bytes:
     """A persistent id."""
-    view = b"N" if legacy else b""
-    return (
-        b"("
-        + text("storage")
-        + name("torch", f"{kind}Storage")
-        + text(key)
-        + text("cpu")
-        + number(count)
-        + view
-        + b"tQ"
-    )
+    of, view = name("torch", f"{kind}Storage"), b"N" if legacy else b""
+    return b"(" + text("storage") + of + text(key) + text("cpu") + number(count) + view + b"tQ"
 
 
 def tensor(of: bytes, offset: int, shape, strides) -> bytes:
@@ -79,13 +70,13 @@ def parts(arrays: dict[str, np.ndarray], legacy: bool = False) -> tuple[dict[str
 
 
 def zipped(
-    content: bytes, stored: dict[str, bytes], top: str = "archive", compression: int = 0, **more: bytes
+    content: bytes, stored: dict[str, bytes], top: str = "archive", compression: int = 0, byteorder: bytes = b"little"
 ) -> bytes:
     """The bytes of a zip archive as `torch.save` writes it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         archive.writestr(f"{top}/data.pkl", pickled(content))
-        archive.writestr(f"{top}/byteorder", more.pop("byteorder", b"little"))
+        archive.writestr(f"{top}/byteorder", byteorder)
         for key, data in stored.items():
             archive.writestr(f"{top}/data/{key}", data)
         archive.writestr(f"{top}/version", b"3\n")
@@ -94,9 +85,8 @@ def zipped(
 
 def legacy(content: bytes, stored: dict[str, bytes], sizes: dict[str, int], little: bool = True) -> bytes:
     """The bytes of a file of before version 1.6; `sizes`: of an element of each storage."""
-    system = (
-        b"}(" + text("protocol_version") + number(PROTOCOL) + text("little_endian") + (b"\x88" if little else b"\x89")
-    )
+    order = b"\x88" if little else b"\x89"
+    system = b"}(" + text("protocol_version") + number(PROTOCOL) + text("little_endian") + order
     keys = b"](" + b"".join(map(text, stored)) + b"e"
     five = (number(MAGIC), number(PROTOCOL), system + b"u", content, keys)
     counted = (struct.pack("<q", len(data) // sizes[key]) + data for key, data in stored.items())

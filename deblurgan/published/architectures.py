@@ -1,7 +1,7 @@
 """The published architectures: which tensor of a checkpoint is which weight of which layer.
 
 NAFNet: Chen et al., "Simple Baselines for Image Restoration", ECCV 2022, as `basicsr/models/archs/NAFNet_arch.py` of
-its authors' code names its parts. DeblurGAN: Kupyn et al., CVPR 2018, as `models/networks.py` of its authors' code does.
+its authors' code names its parts. DeblurGAN: Kupyn et al., CVPR 2018, `models/networks.py`.
 """
 
 import re

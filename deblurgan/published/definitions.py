@@ -4,6 +4,7 @@ Written from the papers and the authors' description, in `float64`, without a th
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -38,7 +39,14 @@ def defined(settings: Generator, tensors: Tensors, image: np.ndarray) -> np.ndar
     return _deblurgan(settings, weights, image)
 
 
-def _conv(w: Tensors, x: np.ndarray, key: str, pad: int = 0, stride: int = 1, mode: str = "constant") -> np.ndarray:
+def _conv(
+    w: Tensors,
+    x: np.ndarray,
+    key: str,
+    pad: int = 0,
+    stride: int = 1,
+    mode: Literal["constant", "reflect"] = "constant",
+) -> np.ndarray:
     kernel = w[f"{key}.weight"]  # (out, in, h, w)
     x = np.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode=mode)
     windows = sliding_window_view(x, kernel.shape[2:], axis=(0, 1))[::stride, ::stride]

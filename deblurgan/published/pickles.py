@@ -26,7 +26,7 @@ class StorageOf(NamedTuple):
 
     kind: str
     key: str
-    count: int
+    elements: int
 
 
 class TensorOf(NamedTuple):

@@ -80,8 +80,8 @@ def _legacy_storages(
         if storage is None:
             raise UserError(f"its storage {key[:80]!r} belongs to no tensor")
         count = int.from_bytes(stream.read(8), "little")
-        if count != storage.count:
-            raise UserError(f"its storage {key[:80]!r} has {count} elements, where its pickle says {storage.count}")
+        if count != storage.elements:
+            raise UserError(f"its storage {key[:80]!r} has {count} elements, where its pickle says {storage.elements}")
         size = count * _type_of(storage).itemsize
         if size > end - stream.tell():
             raise EOFError
@@ -107,17 +107,17 @@ class _Storages:
         storage, shape = tensor.storage, tensor.shape
         size = math.prod(shape)
         reach = sum((side - 1) * stride for side, stride in zip(shape, tensor.strides, strict=True))
-        if size and (size > storage.count or tensor.offset + reach >= storage.count):
+        if size and (size > storage.elements or tensor.offset + reach >= storage.elements):
             sides = "x".join(map(str, shape))[:80]
-            raise UserError(f"a tensor of {sides} does not lie within its storage of {storage.count} elements")
+            raise UserError(f"a tensor of {sides} does not lie within its storage of {storage.elements} elements")
         if storage.key not in self.arrays:
             data, kind = self.bytes_of(storage), _type_of(storage)
-            if len(data) != storage.count * kind.itemsize:
+            if len(data) != storage.elements * kind.itemsize:
                 raise UserError(
-                    f"its storage {storage.key!r} has not the {storage.count} elements that its pickle says"
+                    f"its storage {storage.key!r} has not the {storage.elements} elements that its pickle says"
                 )
             self.arrays[storage.key] = np.frombuffer(data, kind)
-            self.unseen += storage.count
+            self.unseen += storage.elements
         self.unseen -= size
         if self.unseen < 0:
             raise UserError("its tensors lie upon one another, as no published network's do")
