@@ -17,7 +17,6 @@ from deblurgan.published.conversion import converted, proof_image
 from deblurgan.restoration import command as deblur
 from deblurgan.sources import web
 
-
 FEW = (1, 1, 1, 2, 1, 1, 1, 1, 1)
 
 

@@ -29,15 +29,16 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
         from deblurgan.networks.model_files import load_generator
-        from deblurgan.restoration.neural import network
+        from deblurgan.restoration.neural import guarded, network
 
         backend.be_deterministic()
-        method = network(load_generator(options.model), few_sizes=not options.video)
+        generator = load_generator(options.model)
+        method, guard = guarded(network(generator, few_sizes=not options.video), generator)
     else:
         from deblurgan.restoration.classical import algorithm
 
-        method = algorithm(options.algorithm, in_light=True)  # as a camera's blur
-    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength)
+        method, guard = algorithm(options.algorithm, in_light=True), None  # as a camera's blur
+    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength, guard=guard)
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
@@ -51,6 +52,7 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
         tqdm.write(f"deblur: note: {path} does not look blurred: {done}", file=sys.stderr)
     left = sharp and options.auto
     restored = photo if left else restorer.restored(photo)
+    warn(path, restorer.left_out())
     result, *comparison = results
 
     def contents() -> Iterator[tuple[Path, Photo | bytes]]:
@@ -73,7 +75,14 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
 
     for left_out in deblur_video(path, target, restore):
         tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
+    warn(path, restorer.left_out())
     return True
+
+
+def warn(path: Path, what: str) -> None:
+    """Say what a result is short of, if it is of anything."""
+    if what:
+        tqdm.write(f"deblur: warning: {path}: {what}", file=sys.stderr)
 
 
 def results_of(job: Job, options: argparse.Namespace) -> list[Path]:
