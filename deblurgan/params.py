@@ -155,7 +155,7 @@ class Critic(Section):
 class Train(Section):
     """The recipe."""
 
-    steps: Positive
+    steps: Annotated[int, Field(ge=0)]
     batch_size: Positive
     crop: Annotated[int, Field(ge=16, multiple_of=4)]
     flip: bool
@@ -191,6 +191,8 @@ class Train(Section):
             raise ValueError("lambda_adversarial, lambda_content and lambda_pixel are all 0: nothing to learn from")
         if self.warmup > self.decay_from:
             raise ValueError(f"warmup ({self.warmup}) must not end after decay_from ({self.decay_from})")
+        if self.steps == 0 and not self.init_from:
+            raise ValueError("steps: 0 trains nothing: it needs init_from, the generator that is to be measured")
         if self.steps % self.validate_every:
             raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
         return self
