@@ -10,6 +10,7 @@ keep_interrupts_short()
 COMMANDS = {
     "deblur": ("deblurgan.restoration.command", "deblur photos, folders and clips of yours"),
     "preset": ("deblurgan.presets", "list the recipes of real trainings, or run one as an experiment"),
+    "weights": ("deblurgan.published.command", "list published weights, or make a model of them"),
     "scores": ("deblurgan.evaluation.scores", "print what the last evaluation found"),
 }
 """The module whose `main` takes the arguments that follow, and what it does."""

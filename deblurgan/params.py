@@ -15,6 +15,7 @@ Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
 Range = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Field(strict=False)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
+Blocks = Annotated[tuple[Positive, ...], Field(strict=False, min_length=9, max_length=9)]
 
 
 class Section(BaseModel):
@@ -140,11 +141,24 @@ class Generator(Section):
 
     architecture: Literal["resnet", "nafnet", "unet"]
     filters: Positive
-    blocks: Positive
+    blocks: Positive | Blocks
+    attention: Literal["none", "global", "local"]
     norm: Literal["instance", "layer", "none"]
     upsample: Literal["transpose", "resize", "shuffle"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     identity_start: bool
+
+    @property
+    def block_count(self) -> int:
+        """Number of blocks of an architecture that has them in one place."""
+        assert isinstance(self.blocks, int)  # a list is for nafnet alone
+        return self.blocks
+
+    @model_validator(mode="after")
+    def _suits_the_architecture(self) -> Self:
+        if self.architecture != "nafnet" and (self.attention != "none" or not isinstance(self.blocks, int)):
+            raise ValueError(f"attention and a list of blocks are for architecture: nafnet, not {self.architecture}")
+        return self
 
 
 class Critic(Section):
@@ -159,7 +173,7 @@ class Critic(Section):
 class Train(Section):
     """The recipe."""
 
-    steps: Positive
+    steps: Annotated[int, Field(ge=0)]
     batch_size: Positive
     crop: Annotated[int, Field(ge=16, multiple_of=4)]
     flip: bool
@@ -202,6 +216,8 @@ class Train(Section):
             raise ValueError("fresh_scale must be [lowest, highest]")
         if self.warmup > self.decay_from:
             raise ValueError(f"warmup ({self.warmup}) must not end after decay_from ({self.decay_from})")
+        if self.steps == 0 and not self.init_from:
+            raise ValueError("steps: 0 trains nothing: it needs init_from, the generator that is to be measured")
         if self.steps % self.validate_every:
             raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
         return self

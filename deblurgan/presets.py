@@ -78,14 +78,17 @@ def check_that_all_is_there(p: Params) -> None:
         locate(p.ingest_gopro)
     if p.fetch_unsplash.source == "api":
         Client.from_environment()
+    start = p.train.init_from if p.train.init_from and Path(p.train.init_from).suffix == ".keras" else None
     named = {
+        "train.init_from": start,
         "fetch_unsplash.lite": p.fetch_unsplash.lite if p.fetch_unsplash.source == "lite" else None,
         "train.vgg_weights": p.train.vgg_weights if p.train.lambda_content else None,
         "evaluate.vgg_weights": p.evaluate.vgg_weights,
     }
     for key, path in named.items():
         if path and not home_expanded(path).exists():
-            raise UserError(f"{key} = {path!r}: no such file or folder")
+            more = "; `python -m deblurgan weights` lists what can be had" if key == "train.init_from" else ""
+            raise UserError(f"{key} = {path!r}: no such file or folder{more}")
     if p.train.lambda_content and not p.train.vgg_weights:
         from deblurgan.networks.vgg19 import download  # takes seconds
 

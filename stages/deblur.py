@@ -12,7 +12,8 @@ from deblurgan.errors import reported
 from deblurgan.files import files_below, new_directory, require
 from deblurgan.images import read_rgb, write_png
 from deblurgan.networks.model_files import load_generator
-from deblurgan.restoration.neural import deblur
+from deblurgan.restoration import tiles
+from deblurgan.restoration.neural import guarded, network
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
@@ -24,9 +25,12 @@ def main() -> None:
     require(PHOTOS, MODEL)
     backend.be_deterministic()
     generator = load_generator(MODEL)
+    method, guard = guarded(network(generator), generator)
     with new_directory(OUT) as out:
         for path in tqdm(files_below(PHOTOS), desc="deblur", unit="photo"):
-            write_png(out / path.name, deblur(generator, read_rgb(path)))
+            write_png(out / path.name, tiles.deblur(method, read_rgb(path)))
+            if left_out := guard.in_words():
+                tqdm.write(f"deblur: warning: {path}: {left_out}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,14 @@ PARAMS = ROOT / "tests/params.yaml"
 REAL_DATA = Path(os.environ.get("DEBLURGAN_TEST_DATA", ROOT.parent / "shared/data"))
 """Where real files may lie that only add cases: GOPRO_Large, VGG19."""
 SMALL = Generator(
-    architecture="resnet", filters=4, blocks=1, norm="none", upsample="transpose", dropout=0.0, identity_start=False
+    architecture="resnet",
+    filters=4,
+    blocks=1,
+    attention="none",
+    norm="none",
+    upsample="transpose",
+    dropout=0.0,
+    identity_start=False,
 )
 """A generator to vary."""
 TINY = {

@@ -13,13 +13,23 @@ import keras
 from keras import layers
 
 from deblurgan.networks import building
-from deblurgan.networks.layers import AddAndClip, ChannelScale, Gate, PixelShuffle, ReflectionPad
+from deblurgan.networks.layers import (
+    AddAndClip,
+    ChannelScale,
+    Gate,
+    MeanAround,
+    PixelShuffle,
+    ReflectionPad,
+    ScaleAround,
+)
 from deblurgan.params import Generator
 
 LEVELS = 4
 """How often the NAFNet generator halves its images."""
 UNET_WIDTHS = (1, 2, 4, 8)
 """Channels of the U-Net on each level, from the whole size to an eighth, in those of the first."""
+WINDOW = 384
+"""Side of the window of local attention in pixels of the image: 1.5 times the published networks' training crops."""
 
 
 def stride(generator: keras.Model) -> int:
@@ -37,9 +47,11 @@ class _Parts:
     def initializer(self, gain: float = building.RELU) -> keras.Initializer:
         return building.initializer(self.settings.norm, next(self.seeds), gain)
 
-    def conv(self, x, filters: int, size: int, name: str, strides: int = 1, gain: float = building.RELU):
+    def conv(
+        self, x, filters: int, size: int, name: str, strides: int = 1, gain: float = building.RELU, bias: bool = True
+    ):
         init = self.initializer(gain)
-        return layers.Conv2D(filters, size, strides, kernel_initializer=init, name=name)(x)
+        return layers.Conv2D(filters, size, strides, kernel_initializer=init, use_bias=bias, name=name)(x)
 
     def same(self, x, filters: int, name: str, gain: float = building.RELU):
         """A 3x3 convolution, zeros beyond the borders."""
@@ -53,10 +65,10 @@ class _Parts:
         rate = self.settings.dropout
         return layers.Dropout(rate, seed=next(self.seeds), name=name)(x) if rate else x
 
-    def up(self, x, filters: int, name: str, gain: float = building.RELU):
-        """Twice the height and width."""
+    def up(self, x, filters: int, name: str, gain: float = building.RELU, bias: bool = True):
+        """Twice the height and width; `bias` is for sub-pixel convolution."""
         if self.settings.upsample == "shuffle":
-            return PixelShuffle(name=name)(self.conv(x, 4 * filters, 1, f"{name}_conv", gain=gain))
+            return PixelShuffle(name=name)(self.conv(x, 4 * filters, 1, f"{name}_conv", gain=gain, bias=bias))
         if self.settings.upsample == "resize":
             x = layers.UpSampling2D(2, name=f"{name}_nearest")(x)
             return self.conv(ReflectionPad(1, name=f"{name}_pad")(x), filters, 3, name, gain=gain)
@@ -66,10 +78,10 @@ class _Parts:
         # the paper's alignment, which undoes that of a strided convolution; `same` padding is off by a pixel
         return layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}_crop")(x)
 
-    def head(self, x, size: int, activation: str | None):
-        """The residual image."""
+    def head(self, x, size: int, activation: str | None, mirrored: bool = True):
+        """The residual image, of features that are mirrored at borders or padded with zeros."""
         init = "zeros" if self.settings.identity_start else self.initializer(building.LINEAR)
-        x = ReflectionPad(size // 2, name="head_pad")(x)
+        x = (ReflectionPad if mirrored else layers.ZeroPadding2D)(size // 2, name="head_pad")(x)
         return layers.Conv2D(3, size, activation=activation, kernel_initializer=init, name="head")(x)
 
 
@@ -84,13 +96,13 @@ def _resnet(make: _Parts, x):
     for i in (1, 2):
         x = layers.ZeroPadding2D(1, name=f"down{i}_pad")(x)
         x = activated(make.conv(x, filters * 2**i, 3, f"down{i}", strides=2), f"down{i}")
-    for i in range(1, make.settings.blocks + 1):
+    for i in range(1, make.settings.block_count + 1):
         y = ReflectionPad(1, name=f"block{i}_pad1")(x)
         y = activated(make.conv(y, filters * 4, 3, f"block{i}_conv1"), f"block{i}_conv1")
         y = make.dropout(y, f"block{i}_dropout")
         y = ReflectionPad(1, name=f"block{i}_pad2")(y)
         # what the blocks add comes to the power of what they are added to, however many they are
-        y = make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=building.LINEAR / make.settings.blocks)
+        y = make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=building.LINEAR / make.settings.block_count)
         y = make.norm(y, f"block{i}_norm2")
         x = layers.Add(name=f"block{i}")([x, y])
     for i in (1, 2):
@@ -98,16 +110,23 @@ def _resnet(make: _Parts, x):
     return make.head(x, 7, "tanh")
 
 
-def _naf_block(make: _Parts, x, filters: int, name: str):
-    """NAFNet's block: depthwise and pointwise convolutions with a gate, then pointwise ones.
+def _naf_block(make: _Parts, x, level: int, name: str):
+    """NAFNet's block on a level, 0 being the image's size: convolutions with a gate, then pointwise ones.
 
-    Without its channel attention, whose mean over the whole image differs between a training crop, a photo and a tile
-    of the photo. So a restored pixel depends on its surroundings alone.
+    Without channel attention a restored pixel depends on its surroundings alone. Attention takes its mean over the
+    whole image, which differs between a training crop, a photo and a tile of the photo.
     """
+    filters = x.shape[-1]
     y = make.conv(make.norm(x, f"{name}_norm1"), 2 * filters, 1, f"{name}_conv1", gain=building.LINEAR)
     init = make.initializer(2 * filters * building.LINEAR)  # Keras counts all channels as inputs of each
     y = layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=init, name=f"{name}_depthwise")(y)
-    y = make.conv(Gate(name=f"{name}_gate1")(y), filters, 1, f"{name}_conv2", gain=building.LINEAR)
+    y = Gate(name=f"{name}_gate1")(y)
+    if make.settings.attention != "none":
+        window = WINDOW >> level if make.settings.attention == "local" else None
+        means = MeanAround(window, name=f"{name}_means")(y)
+        factors = make.conv(means, filters, 1, f"{name}_attention", gain=building.LINEAR)
+        y = ScaleAround(name=f"{name}_attended")([y, factors])
+    y = make.conv(y, filters, 1, f"{name}_conv2", gain=building.LINEAR)
     y = ChannelScale(name=f"{name}_scale1")(make.dropout(y, f"{name}_dropout1"))
     x = layers.Add(name=f"{name}_add1")([x, y])
     y = make.conv(make.norm(x, f"{name}_norm2"), 2 * filters, 1, f"{name}_conv3", gain=building.LINEAR)
@@ -117,22 +136,39 @@ def _naf_block(make: _Parts, x, filters: int, name: str):
 
 
 def _nafnet(make: _Parts, x):
-    """A U-Net of NAFNet's blocks: one on each level down and up, `blocks` on the last but one, one at the bottom."""
+    """A U-Net of NAFNet's blocks, `blocks` of them: down, at the bottom, up.
+
+    With channel attention it is NAFNet as published: on images in [0, 1], which are padded with zeros.
+    """
+    blocks = make.settings.blocks
+    if isinstance(blocks, int):
+        blocks = (*(1,) * (LEVELS - 1), blocks, 1, *(1,) * LEVELS)
+    published = make.settings.attention != "none"
     filters, skips = make.settings.filters, []
-    x = make.conv(ReflectionPad(1, name="stem_pad")(x), filters, 3, "stem", gain=building.LINEAR)
+    if published:
+        x = layers.Rescaling(0.5, 0.5, name="to_unit_range")(x)
+        x = layers.ZeroPadding2D(1, name="stem_pad")(x)
+    else:
+        x = ReflectionPad(1, name="stem_pad")(x)
+    x = make.conv(x, filters, 3, "stem", gain=building.LINEAR)
     for level in range(LEVELS):
-        for i in range(make.settings.blocks if level == LEVELS - 1 else 1):
-            x = _naf_block(make, x, filters, f"encoder{level + 1}_{i + 1}")
+        for i in range(blocks[level]):
+            x = _naf_block(make, x, level, f"encoder{level + 1}_{i + 1}")
         skips.append(x)
         filters *= 2
         x = make.conv(x, filters, 2, f"down{level + 1}", strides=2, gain=building.LINEAR)
-    x = _naf_block(make, x, filters, "middle")
+    for i in range(blocks[LEVELS]):
+        x = _naf_block(make, x, LEVELS, "middle" if i == 0 else f"middle_{i + 1}")
     for level in reversed(range(LEVELS)):
         filters //= 2
-        x = make.up(x, filters, f"up{level + 1}", building.LINEAR)
+        x = make.up(x, filters, f"up{level + 1}", building.LINEAR, bias=not published)
         x = layers.Add(name=f"skip{level + 1}")([x, skips.pop()])
-        x = _naf_block(make, x, filters, f"decoder{level + 1}")
-    return make.head(x, 3, None)
+        for i in range(blocks[2 * LEVELS - level]):
+            x = _naf_block(make, x, level, f"decoder{level + 1}" if i == 0 else f"decoder{level + 1}_{i + 1}")
+    if not published:
+        return make.head(x, 3, None)
+    residual = make.head(x, 3, None, mirrored=False)
+    return layers.Rescaling(2.0, dtype=building.exact_dtype(), name="from_unit_range")(residual)
 
 
 def _residual_block(make: _Parts, x, name: str, share: float = 1.0):
@@ -149,7 +185,7 @@ def _unet(make: _Parts, x):
 
     There a convolution sees eight times as far as at the full size, for a tenth of the arithmetic.
     """
-    filters, blocks = make.settings.filters, make.settings.blocks
+    filters, blocks = make.settings.filters, make.settings.block_count
     x, skips = make.same(x, filters, "stem", building.LINEAR), []
     for level, width in enumerate(UNET_WIDTHS[1:], 1):
         x = _residual_block(make, x, f"encoder{level}")
@@ -175,7 +211,8 @@ def build_generator(settings: Generator, seed: int = 0) -> keras.Model:
     ----------
     settings
         A `resnet` with 64 filters, 9 blocks, instance norm, transposed convolutions and dropout 0.5 is the paper's, of
-        11,378,179 parameters.
+        11,378,179 parameters. A `nafnet` with 32 filters, 28 blocks, attention, layer norm and sub-pixel convolution is
+        NAFNet's authors' of width 32 for GoPro, of 17,111,907 parameters.
     seed
         Of the initial weights and of dropout.
 

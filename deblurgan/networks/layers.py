@@ -111,3 +111,70 @@ class PixelShuffle(layers.Layer):
         """Shape of the larger images."""
         height, width = (None if side is None else 2 * side for side in shape[1:3])
         return (shape[0], height, width, shape[3] // 4)
+
+
+@keras.saving.register_keras_serializable("deblurgan")
+class MeanAround(layers.Layer):
+    """Mean of each channel over the image, or over a window around each pixel.
+
+    Over windows it is the test-time local converter of Chu et al., "Improving Image Restoration by Revisiting Global
+    Information Aggregation", ECCV 2022, by running sums.
+
+    Parameters
+    ----------
+    window
+        Side of the window in pixels; None: the whole image. A side that is no longer than the window is taken whole.
+    """
+
+    def __init__(self, window: int | None, **options) -> None:
+        super().__init__(**options)
+        self.window = window
+
+    def call(self, images):
+        """Give `(N, H, W, C)` the means at all places of the window that lie within: (N, H - w + 1, W - w + 1, C)."""
+        exact = ops.cast(images, keras.backend.result_type(images.dtype, "float32"))
+        sides = ops.shape(images)[1:3]
+        if self.window is None or all(isinstance(side, int) and side <= self.window for side in sides):
+            return ops.cast(ops.mean(exact, axis=(1, 2), keepdims=True), images.dtype)
+        rows = _running_mean(exact, 1, sides[0], self.window)
+        return ops.cast(_running_mean(rows, 2, sides[1], self.window), images.dtype)
+
+    def compute_output_shape(self, shape):
+        """Shape of the means."""
+        sides = [1 if self.window is None else side and max(side - self.window, 0) + 1 for side in shape[1:3]]
+        return (shape[0], *sides, shape[3])
+
+    def get_config(self) -> dict:
+        """What `from_config` needs."""
+        return {**super().get_config(), "window": self.window}
+
+
+def _running_mean(images, axis: int, side, window: int):
+    """Means of `window` neighbours along an axis of length `side`, or of all where there are no more."""
+    width = min(side, window) if isinstance(side, int) else ops.minimum(side, window)
+    padding = [(0, 0)] * 4
+    padding[axis] = (1, 0)
+    sums = ops.pad(ops.cumsum(images, axis=axis), padding)
+    later, earlier = [slice(None)] * 4, [slice(None)] * 4
+    later[axis], earlier[axis] = slice(width, None), slice(0, side + 1 - width)
+    return (sums[tuple(later)] - sums[tuple(earlier)]) / ops.cast(width, images.dtype)
+
+
+@keras.saving.register_keras_serializable("deblurgan")
+class ScaleAround(layers.Layer):
+    """Features times a map of factors, smaller than they are: in the middle, its borders repeated outwards."""
+
+    def call(self, both):
+        """Multiply `(N, H, W, C)` by `(N, h, w, C)`."""
+        images, factors = both
+        for axis in (1, 2):
+            side, found = ops.shape(images)[axis], ops.shape(factors)[axis]
+            if isinstance(found, int) and found == 1:
+                continue  # one factor for all
+            at = ops.arange(side) - (side - found) // 2
+            factors = ops.take(factors, ops.clip(at, 0, found - 1), axis=axis)
+        return images * factors
+
+    def compute_output_shape(self, shapes):
+        """Shape of the features."""
+        return shapes[0]

@@ -19,15 +19,27 @@ PRETRAINED = Path(__file__).parents[2] / "pretrained" / "generator.keras"
 """The generator that comes with the project; its model card lies beside it."""
 DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip archive can hold."""
+PROVENANCE = "provenance.json"
+"""Member of the archive that says where weights come from, beside those of Keras."""
 
 
-def save_model(model: keras.Model, path: Path | str) -> None:
-    """Write a `.keras` archive atomically, without the dates and memory addresses that Keras puts into it."""
+def save_model(model: keras.Model, path: Path | str, provenance: dict[str, str] | None = None) -> None:
+    """Write a `.keras` archive atomically, without the dates and memory addresses that Keras puts into it.
+
+    Parameters
+    ----------
+    model
+        Any model of Keras.
+    path
+        Where to.
+    provenance
+        Where its weights come from, see `provenance_of`.
+    """
     with new_file(path) as partial:
         draft = partial.with_suffix(".keras")  # Keras looks at the suffix
         try:
             model.save(draft)
-            _copy_normalised(draft, partial)
+            _copy_normalised(draft, partial, provenance)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -76,7 +88,7 @@ def _copy_halved(old: h5py.Group, new: h5py.Group, path: Path | str) -> None:
             new[name] = halved
 
 
-def _copy_normalised(source: Path, target: Path) -> None:
+def _copy_normalised(source: Path, target: Path, provenance: dict[str, str] | None) -> None:
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
         for name in sorted(old.namelist()):
             data = old.read(name)
@@ -87,6 +99,14 @@ def _copy_normalised(source: Path, target: Path) -> None:
             elif name == "config.json":
                 data = json.dumps(_with_small_ids(json.loads(data), {})).encode()
             new.writestr(zipfile.ZipInfo(name, DATE), data)
+        if provenance:
+            new.writestr(zipfile.ZipInfo(PROVENANCE, DATE), json.dumps(provenance, indent=2))
+
+
+def provenance_of(path: Path | str) -> dict[str, str]:
+    """Where the weights of a model file come from, as far as it says: source, checksum, licence, authors."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read(PROVENANCE)) if PROVENANCE in archive.namelist() else {}
 
 
 def _with_small_ids(config: Any, seen: dict[int, int]) -> Any:
@@ -130,7 +150,8 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> 
     UserError
         Their architectures differ; the first differing layer is named. `path` is what `source` is called.
     """
-    shaping = layers.InstanceNorm  # has no weights, and others mean nothing with it or without it
+    # they have no weights, and those of others mean nothing with them or without
+    shaping = (layers.InstanceNorm, layers.MeanAround)
     both = [[part for part in model.layers if part.weights or isinstance(part, shaping)] for model in (source, target)]
     for theirs, ours in itertools.zip_longest(*both):
         found, needed = (_described(layer) for layer in (theirs, ours))

@@ -30,19 +30,20 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
         from deblurgan.networks.model_files import PRETRAINED, load_generator
-        from deblurgan.restoration.neural import network
+        from deblurgan.restoration.neural import guarded, network
 
         backend.be_deterministic()
         model = options.model or MODEL
         if not options.model and not MODEL.is_file():
             model = PRETRAINED
             print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
-        method = network(load_generator(model), few_sizes=not options.video)
+        generator = load_generator(model)
+        method, guard = guarded(network(generator, few_sizes=not options.video), generator)
     else:
         from deblurgan.restoration.classical import algorithm
 
-        method = algorithm(options.algorithm, in_light=True)  # as a camera's blur
-    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength)
+        method, guard = algorithm(options.algorithm, in_light=True), None  # as a camera's blur
+    return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength, guard=guard)
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
@@ -56,6 +57,7 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
         tqdm.write(f"deblur: note: {path} does not look blurred: {done}", file=sys.stderr)
     left = sharp and options.auto
     restored = photo if left else restorer.restored(photo)
+    warn(path, restorer.left_out())
     result, *comparison = results
 
     def contents() -> Iterator[tuple[Path, Photo | bytes]]:
@@ -78,7 +80,14 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
 
     for left_out in deblur_video(path, target, restore):
         tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
+    warn(path, restorer.left_out())
     return True
+
+
+def warn(path: Path, what: str) -> None:
+    """Say what a result is short of, if it is of anything."""
+    if what:
+        tqdm.write(f"deblur: warning: {path}: {what}", file=sys.stderr)
 
 
 def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:

@@ -1,18 +1,22 @@
 """Deblurring by a generator."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
 from keras import layers
 
 from deblurgan.networks.generators import stride
-from deblurgan.networks.layers import PixelShuffle
+from deblurgan.networks.layers import MeanAround, PixelShuffle
 from deblurgan.restoration import tiles
+from deblurgan.restoration.explosions import Guard
 
 COPIES = 8
 """The most memory in use, in multiples of the network's largest layer output; measured by benchmarks/deblur.py."""
+
+FARTHEST = 96
+"""Pixels to each side from which on what a deep generator sees hardly matters; measured by benchmarks/margins.py."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,48 @@ def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
     Without instance norm a restored pixel depends on its surroundings alone, so that tiles give what the whole image
     gives, but for rounding. Instance norm takes mean and variance over all pixels that the network is shown. A tile is
     then restored by its own statistics, as a crop was in training, and the result differs slightly.
+    Channel attention takes means over what it is shown, or over a window where it is local.
+
+    A generator that pads with black inside is shown images that are padded with black to the next multiple of its
+    stride, as its authors show them, whatever `few_sizes` says.
     """
+    reach, black = reach_of(generator), pads_with_black(generator)
+    few = few_sizes and not black
+    return tiles.Method(
+        running(generator), min(reach.radius, FARTHEST), reach.bytes, stride(generator), few_sizes=few, black=black
+    )
+
+
+def running(generator: keras.Model) -> tiles.Restore:
+    """What restores one image by a generator."""
 
     def run(image: np.ndarray) -> np.ndarray:
         return keras.ops.convert_to_numpy(generator.predict_on_batch(image[None])[0])
 
-    reach = reach_of(generator)
-    return tiles.Method(run, reach.radius, reach.bytes, stride(generator), few_sizes=few_sizes)
+    return run
+
+
+def pads_with_black(generator: keras.Model) -> bool:
+    """Whether a generator is one of those that published weights are for, see `generators.build_generator`."""
+    return any(layer.name == "to_unit_range" for layer in generator.layers)
+
+
+def guarded(method: tiles.Method, generator: keras.Model) -> tuple[tiles.Method, Guard]:
+    """A generator's method with its results looked at; a tile that explodes is restored with global statistics."""
+    again = with_global_means(generator)
+    guard = Guard(method.run, running(again) if again else None)
+    return replace(method, run=guard), guard
+
+
+def with_global_means(generator: keras.Model) -> keras.Model | None:
+    """A generator of local attention, with global attention in its place and the same weights; None for others."""
+    if not any(isinstance(layer, MeanAround) and layer.window for layer in generator.layers):
+        return None
+
+    def same(layer: keras.Layer) -> keras.Layer:
+        return MeanAround(None, name=layer.name) if isinstance(layer, MeanAround) else layer
+
+    return keras.models.clone_model(generator, clone_function=same)
 
 
 def deblur(generator: keras.Model, image: np.ndarray) -> np.ndarray:

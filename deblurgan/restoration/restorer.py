@@ -9,6 +9,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from deblurgan.restoration import tiles
+from deblurgan.restoration.explosions import Guard
 from deblurgan.restoration.photo_files import Photo
 
 DELAY = 3
@@ -28,6 +29,8 @@ class Restorer:
         Budget of a photo's restoration, GB. It holds whatever `tile` is.
     strength
         0 leaves photos as they are, 1 deblurs them fully.
+    guard
+        What looks at the method's results, if anything does.
 
     Examples
     --------
@@ -47,8 +50,10 @@ class Restorer:
         tile: int | Literal["auto", "off"] = "auto",
         memory: float = tiles.MEMORY,
         strength: float = 1.0,
+        guard: Guard | None = None,
     ) -> None:
         self.method, self.tile, self.memory, self.strength = method, tile, memory, strength
+        self.guard = guard
         self.said: set[str] = set()
 
     def check(self, size: tuple[int, int]) -> None:
@@ -60,6 +65,10 @@ class Restorer:
             It cannot.
         """
         self.tile_of((*size, 3))
+
+    def left_out(self) -> str:
+        """What the guard has to say since it was asked last; empty if nothing."""
+        return self.guard.in_words() if self.guard else ""
 
     def tile_of(self, shape: tuple[int, ...]) -> int | None:
         """How to cut a photo; None: not at all."""

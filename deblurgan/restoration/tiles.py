@@ -53,6 +53,8 @@ class Method:
         What the sides of images are multiples of.
     few_sizes
         Whether each new size costs memory or time, so that images are mirrored below and right up to one of few.
+    black
+        Whether images are padded with black below and right, instead of being mirrored.
     largest_tile
         Side from which larger tiles gain nothing, pixels: larger images are cut even where they fit into the memory.
     """
@@ -62,6 +64,7 @@ class Method:
     bytes: float
     step: int = 1
     few_sizes: bool = False
+    black: bool = False
     largest_tile: float = math.inf
 
     @property
@@ -123,8 +126,8 @@ def restore(method: Method, image: np.ndarray, tile: int | None = None, watched:
     method
         What restores it.
     image
-        `float32` of shape (H, W, 3) in [-1, 1], of any size. It is mirrored below and right up to a size that the
-        method takes, and cut back afterwards.
+        `float32` of shape (H, W, 3) in [-1, 1], of any size. It is mirrored, or padded with black, below and right up
+        to a size that the method takes, and cut back afterwards.
     tile
         Side of the squares that the method is shown, pixels; rounded up to a multiple of its step. None: the whole.
     watched
@@ -149,7 +152,11 @@ def restore(method: Method, image: np.ndarray, tile: int | None = None, watched:
     tiles = [(down, right) for down in _spans(len(rows), tile, method.margin) for right in across]
     restored = np.zeros(image.shape, np.float32)
     for (down, row_shares), (right, column_shares) in watched(tiles):
-        part = method.run(image[rows[down, None], columns[right]])  # (h, w, 3)
+        shown = image[rows[down, None], columns[right]]  # (h, w, 3)
+        if method.black:
+            shown[height - down.start :] = -1
+            shown[:, width - right.start :] = -1
+        part = method.run(shown)
         shares = row_shares[:, None] * column_shares  # (h, w)
         inside = restored[down, right]  # a view, smaller than the tile where that is mirrored
         size = inside.shape[:2]

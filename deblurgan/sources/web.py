@@ -240,7 +240,9 @@ def body(answer: requests.Response) -> Iterator[bytes]:
                 start, brought = time.monotonic(), 0
 
 
-def download(url: str, target: Path, *, sha256: str | None) -> None:
+def download(
+    url: str, target: Path, *, sha256: str | None, remedy: str = "check ingest_gopro.source, or run again"
+) -> None:
     """Download a zip archive; go on where an earlier attempt broke off, in this run or another.
 
     It gets its name when its content has been compared with its checksums, and one that is there already is compared
@@ -254,6 +256,8 @@ def download(url: str, target: Path, *, sha256: str | None) -> None:
         Where it shall be. The part that has arrived is kept beside it as `<name>.part`.
     sha256
         What it must be, if that is known; otherwise all members of the zip archive must have their own checksums.
+    remedy
+        What to do where the server does not have it.
 
     Raises
     ------
@@ -269,17 +273,17 @@ def download(url: str, target: Path, *, sha256: str | None) -> None:
             target.unlink()
         pieced = part.exists()
         try:
-            pieced = _download(url, part) or pieced
+            pieced = _download(url, part, remedy) or pieced
             fault = _fault(part, sha256)
             if fault and pieced:
                 tqdm.write(f"{part}, which came in several pieces, {fault}: deleted, and downloaded anew")
                 part.unlink()
-                _download(url, part)
+                _download(url, part, remedy)
                 fault = _fault(part, sha256)
             if fault:
                 part.unlink()
                 where = address_for_people(url)
-                raise UserError(f"{where} {fault}: thrown away; check ingest_gopro.source, or run again")
+                raise UserError(f"{where} {fault}: thrown away; {remedy}")
             with open(part, "rb") as stream:
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -320,7 +324,7 @@ def _fault(path: Path, sha256: str | None) -> str:
     return f"is damaged ({name})"
 
 
-def _download(url: str, part: Path) -> bool:
+def _download(url: str, part: Path, remedy: str) -> bool:
     """Fetch a file, however often the connection breaks off; whether it came in several pieces."""
     where = address_for_people(url)
     tag = part.with_name(f"{part.name.removesuffix('.part')}.etag")
@@ -333,7 +337,7 @@ def _download(url: str, part: Path) -> bool:
             pieces += 1
             slow = False
             try:
-                if _continue(session, url, part, tag):
+                if _continue(session, url, part, tag, remedy):
                     tag.unlink(missing_ok=True)
                     return pieces > 1
                 fault = "broke off"
@@ -341,7 +345,7 @@ def _download(url: str, part: Path) -> bool:
                 slow = isinstance(error, requests.Timeout)
                 fault = f"is too slow ({error})" if slow else f"broke off ({type(error).__name__})"
             except Gone as error:
-                raise UserError(f"{error}: check ingest_gopro.source") from None
+                raise UserError(f"{error}: {remedy}") from None
             have = part.stat().st_size if part.exists() else 0
             failures = 0 if have > best and not slow else failures + 1
             best = max(have, best)
@@ -352,7 +356,7 @@ def _download(url: str, part: Path) -> bool:
             time.sleep(2**failures / 2)
 
 
-def _continue(session: Session, url: str, part: Path, tag: Path) -> bool:
+def _continue(session: Session, url: str, part: Path, tag: Path, remedy: str) -> bool:
     """Fetch what is missing of a file; whether it is whole."""
     have = part.stat().st_size if part.exists() else 0
     version = tag.read_text() if have and tag.exists() else ""
@@ -384,7 +388,7 @@ def _continue(session: Session, url: str, part: Path, tag: Path) -> bool:
             with new_file(tag) as partial:
                 partial.write_text(_version(answer))
         else:
-            raise UserError(f"{where} answered {answer.status_code} {answer.reason}: check ingest_gopro.source")
+            raise UserError(f"{where} answered {answer.status_code} {answer.reason}: {remedy}")
         _check_room(part.parent, (total or 0) - start, where=where)
         with _bar(part.name.removesuffix(".part"), start, total) as bar, open(part, "ab") as out:
             for piece in body(answer):

@@ -6,6 +6,7 @@ from deblurgan import backend  # before anything that imports Keras
 
 import inspect
 import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from dvclive import Live
 
 from deblurgan.errors import UserError
-from deblurgan.files import home_expanded, sha256_of, write_json
+from deblurgan.files import home_expanded, new_file, sha256_of, write_json
 from deblurgan.memory import free_memory
 from deblurgan.networks.model_files import load_generator, save_model
 from deblurgan.params import Params
@@ -118,6 +119,12 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
     model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
     print(f"generator: {model.generator.count_params():,} parameters, on {backend.device()}")
     validation = centre_crops(val, t.crop, share.devices)  # (N, crop, crop, 3) twice, N a multiple of the devices
+    if not t.steps:
+        assert start is not None  # as the parameters were checked
+        if share.hosts > 1:
+            raise UserError("train.steps: 0 trains nothing: run it in one process")
+        _measure(model, start, outputs, validation, len(val))
+        return
 
     def fit(epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
         """Make the steps after an epoch; an epoch goes from one validation to the next."""
@@ -157,6 +164,22 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         write_json(outputs.metrics, {"steps": t.steps, **dict(sorted(logs.items()))})
         progress.write(outputs.speed, backend.device())
     (outputs.curves / "metrics.json").unlink()  # DVCLive's summary, which the metrics repeat
+
+
+def _measure(model: DeblurGAN, start: Path, outputs: Outputs, validation: tuple, count: int) -> None:
+    """Keep the given generator as it is, file and all, and validate it; `count`: of crops that fill no devices."""
+    found = model.evaluate(*validation, batch_size=model.settings.batch_size, return_dict=True, verbose=0)
+    blur, sharp = (images[:count] for images in validation)
+    logs = {f"val_{name}": float(value) for name, value in sorted(found.items())}
+    with Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
+        Curves(live, 0, [logs])
+        samples = _samples(live, TrainingState(), blur, sharp, {0}, 0)
+        samples.set_model(model)
+        samples.on_train_begin()
+    with new_file(outputs.model) as partial:
+        shutil.copyfile(start, partial)
+    write_json(outputs.metrics, {"steps": 0, **logs})
+    (outputs.curves / "metrics.json").unlink()
 
 
 def _fit(model: DeblurGAN, crops: CropSequence, validation: tuple, epoch: int, callbacks: list) -> None:

@@ -1,0 +1,208 @@
+"""Pickles of PyTorch, read as data: nothing that a pickle names is imported or called.
+
+A pickle is a program for a stack machine, and Python's own machine runs any function that it names. This one knows the
+instructions that tensors, containers, numbers and texts take. Names stay names, and calls are known of three of them.
+"""
+
+import pickletools
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
+
+from deblurgan.errors import UserError
+
+
+class Name(NamedTuple):
+    """A name of a module's, as a pickle writes it."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+class StorageOf(NamedTuple):
+    """What a pickle says of a storage: class, key and number of elements."""
+
+    kind: str
+    key: str
+    elements: int
+
+
+class TensorOf(NamedTuple):
+    """What a pickle says of a tensor: its storage and the part of it, offset and strides in elements."""
+
+    storage: StorageOf
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Mark:
+    """Where on the stack the parts of a container begin."""
+
+
+STORAGES = {
+    "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "bfloat16",
+    "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1",
+    "BoolStorage": "?",
+}  # fmt: skip
+"""Classes of storages in the module `torch`, and the type of their elements."""
+ORDERED = Name("collections", "OrderedDict")
+TENSOR = Name("torch._utils", "_rebuild_tensor_v2")
+PARAMETER = Name("torch._utils", "_rebuild_parameter")
+NAMES = {ORDERED, TENSOR, PARAMETER, *(Name("torch", kind) for kind in STORAGES)}
+"""Every name that a pickle may contain."""
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+PLAIN = (
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BINSTRING", "SHORT_BINSTRING",
+)  # fmt: skip
+"""Instructions that put their own argument onto the stack."""
+
+
+def read_pickle(stream: BinaryIO, storages: dict[str, StorageOf] | None = None) -> Any:
+    """Read one pickle, up to its end.
+
+    Parameters
+    ----------
+    stream
+        Where the pickle begins.
+    storages
+        Takes all storages that the pickle mentions, by their keys.
+
+    Returns
+    -------
+    object
+        Numbers, texts, None, tuples, lists and dictionaries, with `Name`, `StorageOf` and `TensorOf`. All that is not
+        for data is left out: attributes of objects, hooks, whether a tensor has gradients.
+
+    Raises
+    ------
+    UserError
+        It names, calls or does something else than tensors need; the text names it, not the file.
+    EOFError, ValueError, IndexError, KeyError, TypeError
+        It is cut or damaged.
+    """
+    machine = _Machine({} if storages is None else storages)
+    for instruction, argument, _ in pickletools.genops(stream):
+        if instruction.name == "STOP":
+            break
+        machine.do(instruction.name, argument)
+    (result,) = machine.stack
+    return result
+
+
+class _Machine:
+    def __init__(self, storages: dict[str, StorageOf]) -> None:
+        self.stack: list[Any] = []
+        self.storages = storages
+        self.memo: dict[int, Any] = {}
+        self.calls: dict[Name, Callable] = {ORDERED: _ordered, TENSOR: _tensor, PARAMETER: _parameter}
+
+    def do(self, name: str, argument: Any) -> None:
+        """Carry one instruction out."""
+        stack = self.stack
+        if name in ("PROTO", "FRAME"):
+            return
+        if name in PLAIN:
+            stack.append(argument)
+        elif name in CONSTANTS:
+            stack.append(CONSTANTS[name])
+        elif name == "MARK":
+            stack.append(_Mark)
+        elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
+            stack.append({"D": dict, "L": list, "T": tuple}[name[6]]())
+        elif name == "TUPLE":
+            stack.append(tuple(self.marked()))
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            parts = [stack.pop() for _ in range(int(name[-1]))]
+            stack.append(tuple(reversed(parts)))
+        elif name in ("APPEND", "APPENDS"):
+            parts = self.marked() if name == "APPENDS" else [stack.pop()]
+            _the(list, stack[-1]).extend(parts)
+        elif name in ("SETITEM", "SETITEMS"):
+            parts = self.marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            _the(dict, stack[-1]).update(zip(map(_key, parts[::2]), parts[1::2], strict=True))
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(self.memo[argument])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            self.name(*(argument.split(" ", 1) if name == "GLOBAL" else (stack.pop(-2), stack.pop())))
+        elif name == "BINPERSID":
+            storage = _storage(stack.pop())
+            if self.storages.setdefault(storage.key, storage) != storage:
+                raise UserError(f"its storage {storage.key[:80]!r} is described in two ways")
+            stack.append(storage)
+        elif name == "REDUCE":
+            arguments, called = stack.pop(), stack.pop()
+            if called not in self.calls:
+                raise UserError(f"it calls {called}, which is no part of a checkpoint")
+            stack.append(self.calls[called](*arguments))
+        elif name == "BUILD":
+            stack.pop()  # attributes, of which state dictionaries have the versions of their layers
+            _the(dict, stack[-1])
+        else:
+            raise UserError(f"its pickle has the instruction {name}, which is no part of a checkpoint")
+
+    def name(self, module: Any, name: Any) -> None:
+        """Put a name onto the stack, if it is one of the few."""
+        found = Name(_the(str, module), _the(str, name))
+        if found not in NAMES:
+            raise UserError(f"it asks for {str(found)[:80]!r}, which is no part of a checkpoint: a file that runs code")
+        self.stack.append(found)
+
+    def marked(self) -> list[Any]:
+        """Take what lies above the last mark."""
+        at = len(self.stack) - 1 - self.stack[::-1].index(_Mark)
+        parts = self.stack[at + 1 :]
+        del self.stack[at:]
+        return parts
+
+
+def _the(kind: type, value: Any) -> Any:
+    """A value, which is of a kind."""
+    if type(value) is not kind:
+        raise TypeError(f"{type(value).__name__} where {kind.__name__} is expected")
+    return value
+
+
+def _key(value: Any) -> str | int:
+    """A key of a dictionary: the hash of nested tuples may take for ever."""
+    if type(value) not in (str, int):
+        raise TypeError(f"a key of the type {type(value).__name__}")
+    return value
+
+
+def _ordered(*parts: Any) -> dict:
+    """`collections.OrderedDict()`, filled later, or of pairs."""
+    return {_key(key): value for key, value in (parts[0] if parts else ())}
+
+
+def _storage(named: Any) -> StorageOf:
+    """A storage of its persistent id."""
+    word, kind, key, _, count, *view = _the(tuple, named)
+    if word != "storage" or type(kind) is not Name or kind.name not in STORAGES or view not in ([], [None]):
+        raise UserError("it holds a storage of a kind that is not read (a view of another one, say)")
+    return StorageOf(kind.name, _the(str, key), _count(count))
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorOf:
+    """`_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`."""
+    shape, strides = (tuple(map(_count, _the(tuple, sides))) for sides in (shape, strides))
+    return TensorOf(_the(StorageOf, storage), _count(offset), shape, strides)
+
+
+def _parameter(tensor: Any, *_: Any) -> TensorOf:
+    """`_rebuild_parameter(data, requires_grad, hooks)`."""
+    return _the(TensorOf, tensor)
+
+
+def _count(value: Any) -> int:
+    """A number that is not negative."""
+    if _the(int, value) < 0:
+        raise ValueError(f"{value} is negative")
+    return value
