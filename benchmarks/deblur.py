@@ -2,6 +2,7 @@
 
     python -m benchmarks.deblur                                   # models/generator.keras
     python -m benchmarks.deblur --generator nafnet --norm layer   # another one, with random weights
+    python -m benchmarks.deblur --generator nafnet --norm layer --filters 32 --blocks 28 --attention local --way auto
 
 Each figure comes from a process of its own, which also says how long it took to its first image.
 """
@@ -34,7 +35,11 @@ def generator_of(options: argparse.Namespace):
     if not options.generator:
         return load_generator(MODEL)
     changes = {"architecture": options.generator, "norm": options.norm, "filters": options.filters}
-    changes |= {"blocks": options.blocks, "upsample": "transpose" if options.generator == "resnet" else "shuffle"}
+    changes |= {
+        "blocks": options.blocks,
+        "attention": options.attention,
+        "upsample": "transpose" if options.generator == "resnet" else "shuffle",
+    }
     return build_generator(load(ROOT / "params.yaml").generator.model_copy(update={**changes, "identity_start": False}))
 
 
@@ -83,6 +88,7 @@ def main() -> None:
         "--generator", choices=("resnet", "nafnet", "unet"), help="random weights instead of the model's"
     )
     parser.add_argument("--norm", choices=("instance", "layer", "none"), default="none")
+    parser.add_argument("--attention", choices=("none", "global", "local"), default="none")
     parser.add_argument("--filters", type=int, default=16)
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--memory", type=float, default=2.5, help="budget, GB (default: %(default)s)")

@@ -18,7 +18,7 @@ from deblurgan.networks.model_files import load_generator
 from deblurgan.restoration.neural import network, reach_of
 from deblurgan.restoration.tiles import RAMP, restore
 
-MARGINS = (32, 64, 96, 128, 192, 288)
+MARGINS = (32, 64, 96, 112, 128, 192)
 """Pixels."""
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("photo", type=Path)
-    parser.add_argument("--core", type=int, default=256, help="pixels of a tile that count (default: %(default)s)")
+    parser.add_argument("--core", type=int, default=128, help="pixels of a tile that count (default: %(default)s)")
     options = parser.parse_args()
     backend.be_deterministic()
     print("\n".join(differences(options.model, options.photo, options.core)))

@@ -17,6 +17,7 @@ GENERATORS = {
     "resize": SMALL.model_copy(update={"upsample": "resize", "blocks": 2}),
     "nafnet": SMALL.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"}),
 }
+LOCAL = GENERATORS["nafnet"].model_copy(update={"attention": "local"})
 WIDE = Method(lambda image: image, reach=288, bytes=4e3, step=16)
 """As wide as a large NAFNet."""
 
@@ -84,6 +85,44 @@ def test_with_instance_norm_tiles_stay_near_the_whole_and_have_no_seams():
     assert np.sqrt(np.mean(difference**2)) < 0.6 * np.sqrt(np.mean((whole - image) ** 2))
     across = np.abs(np.diff(difference, axis=1)).mean(axis=(0, 2))
     assert across.max() < 4 * np.median(across) + 1e-3  # no column stands out
+
+
+def test_with_local_attention_tiles_stay_near_the_whole():
+    """A tile has the statistics of its own pixels where a window reaches beyond it."""
+    generator = busy(build_generator(LOCAL))
+    method = network(generator)
+    y, x = np.mgrid[:416, :480] / 100
+    image = np.stack([np.sin(3 * x + y), np.cos(2 * y), np.sin(x * y)], axis=-1).astype(np.float32) * 0.6
+    image += 0.3 * pixels(416, 480)
+    whole, tiled = (restore(method, image, tile) for tile in (None, 352))
+    assert np.abs(whole - image).mean() > 0.05
+    assert np.abs(whole - tiled).mean() < 0.1 * np.abs(whole - image).mean()
+
+
+def test_the_margin_of_a_deep_generator_is_capped():
+    generator = build_generator(GENERATORS["nafnet"].model_copy(update={"blocks": 28}))
+    assert reach_of(generator).radius == 288
+    assert network(generator).reach == neural.FARTHEST
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_what_published_networks_are_shown_is_padded_with_black(tile):
+    """As little as it takes, whatever the number of sizes."""
+    image, shown = pixels(70, 90), []
+
+    def run(part):
+        shown.append(part.copy())
+        return part
+
+    method = Method(run, reach=0, bytes=1, step=16, black=True)
+    np.testing.assert_allclose(restore(method, image, tile), image, atol=1e-6)
+    last = shown[-1]
+    below, right = 10, 6  # to 80 and 96
+    assert (last[-below:] == -1).all()
+    assert (last[:, -right:] == -1).all()
+    assert (last[:-below, :-right] != -1).all()
+    real = network(build_generator(LOCAL))
+    assert (real.black, real.few_sizes, real.step) == (True, False, 16)
 
 
 def test_tiles_are_chosen_by_the_memory():

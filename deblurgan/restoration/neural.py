@@ -16,7 +16,7 @@ COPIES = 8
 """The most memory in use, in multiples of the network's largest layer output; measured by benchmarks/deblur.py."""
 
 FARTHEST = 96
-"""Pixels to each side from which on what a deep generator sees hardly matters; measured by benchmarks/margins.py."""
+"""Pixels to each side that margins of tiles have at most; benchmarks/margins.py measures what is lost by it."""
 
 
 @dataclass(frozen=True)
