@@ -14,7 +14,11 @@ import tensorflow as tf
 from conftest import ROOT, SMALL
 from PIL import Image
 
-from benchmarks import cost, data, deblur, loader, quality, size, train
+from benchmarks import (
+    cost, data, deblur, duplicates, loader, margins, pretraining_data, quality, real_frames, sharpness, size, train,
+)  # fmt: skip
+from deblurgan.networks.generators import build_generator
+from deblurgan.networks.model_files import save_model
 from deblurgan.params import load
 
 TINY_TRAIN = {"steps": 2, "validate_every": 2, "crop": 32, "batch_size": 1, "winograd": False, "lambda_content": 0.0}
@@ -158,3 +162,59 @@ def test_data(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(root / "copy")
     data.plain_loop("128x128")
     assert len(list(Path("plain").rglob("*.png"))) == 2
+
+
+@pytest.fixture
+def tiny_model(tmp_path):
+    save_model(build_generator(SMALL), tmp_path / "tiny.keras")
+    return tmp_path / "tiny.keras"
+
+
+def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
+    picture(tmp_path / "photos/a.png", 1)
+    called(monkeypatch, real_frames, tiny_model, pairs(tmp_path / "test"), "--jpeg", 80, "--sharp", tmp_path / "photos")
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == 1 + len(real_frames.RADII)
+    assert "JPEG 80 (2)" in rows[0]
+    assert all(row.count(" dB |") == 4 for row in rows)
+
+
+def test_pretraining_data(monkeypatch, tmp_path):
+    monkeypatch.setattr(quality, "LENGTHS", (3,))
+    for i in range(4):
+        picture(tmp_path / "frames/clip" / f"{i:06d}.png", i)
+    picture(tmp_path / "photos/a.png", 9)
+    for part, scene in (("train", "GOPR1"), ("test", "GOPR2")):
+        pairs(tmp_path / "gopro" / part).joinpath("scene").rename(tmp_path / "gopro" / part / scene)
+    for name in ("000", "001"):
+        pairs(tmp_path / "reds/train").joinpath("scene").rename(tmp_path / "reds/train" / name)
+    options = [f"--{name}={tmp_path / name}" for name in ("gopro", "reds", "frames", "photos")]
+    called(monkeypatch, pretraining_data, tmp_path / "out", *options, "--test-scenes", "REDS_001")
+    scenes = {path.parent.parent.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert scenes == {
+        "pairs/train/GOPR1", "pairs/test/GOPR2", "pairs/train/REDS_000", "pairs/test/REDS_001", "pairs/val/high_speed",
+        "photos",
+    }  # fmt: skip
+    photos = {path.name for path in (tmp_path / "out/photos/sharp").iterdir()}
+    assert photos == {"a.png", "GOPR1_000000.png", "REDS_000_000000.png"}  # and none of a test scene
+
+
+def test_margins(monkeypatch, capsys, tmp_path, tiny_model):
+    monkeypatch.setattr(margins, "MARGINS", (32, 48))
+    picture(tmp_path / "photo.png", 3, side=96)
+    called(monkeypatch, margins, tiny_model, tmp_path / "photo.png", "--core", 32)
+    rows = capsys.readouterr().out.splitlines()[4:]
+    assert [row.split(" | ")[1] for row in rows] == ["96", "128"]
+
+
+def test_sharpness(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(ROOT)
+    called(monkeypatch, sharpness, pairs(tmp_path / "pairs"))
+    assert "sharp" in capsys.readouterr().out
+
+
+def test_duplicates(monkeypatch, capsys, tmp_path):
+    for i in range(3):
+        picture(tmp_path / f"photos/{i}.png", i)
+    called(monkeypatch, duplicates, tmp_path / "photos", "--skies", 2)
+    assert capsys.readouterr().out.splitlines()

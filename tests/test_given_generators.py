@@ -19,7 +19,7 @@ LOCAL = {
     "architecture": "nafnet", "filters": 2, "blocks": [1, 1, 1, 2, 1, 1, 1, 1, 1], "attention": "local",
     "norm": "layer", "upsample": "shuffle", "dropout": 0.0, "identity_start": False,
 }  # fmt: skip
-RECIPE = {"init_from": "given.keras", "lambda_adversarial": 0, "fresh_blur": 0}
+RECIPE = {"init_from": "given.keras", "lambda_adversarial": 0, "fresh_blur": False}
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+r"""What a generator gains on whole frames of data sets, and whether it harms what is hardly blurred.
+
+    python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test REDS/train/001
+    python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --jpeg 80
+    python -m benchmarks.real_frames pretrained/generator.keras --sharp KODAK
+
+Each folder holds pairs below `blur/` and `sharp/`. With `--sharp`, sharp photos get blurs of an RMS radius of 0, 0.5 and
+1 pixels and a grey level of noise; the gain over the untouched input says whether the generator harms them.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as stages/train.py
+
+from deblurgan import backend  # noqa: F401  before anything that imports Keras
+
+# isort: split
+
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from deblurgan.blur.convolution import add_noise
+from deblurgan.evaluation.metrics import psnr, ssim
+from deblurgan.files import files_below
+from deblurgan.images import read_rgb
+from deblurgan.layout import find_pairs
+from deblurgan.networks.model_files import load_generator
+from deblurgan.restoration.neural import deblur
+from deblurgan.training.crops import compressed
+
+RADII = (0.0, 0.5, 1.0)
+"""RMS radii of mild blurs in pixels."""
+Images = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+def frames(folder: Path, quality: int | None) -> Images:
+    """Blurred and sharp frames, the blurred ones as a JPEG leaves them where a quality is given."""
+    for pair in find_pairs(folder):
+        blur = read_rgb(pair.blur)
+        yield compressed(blur, quality) if quality else blur, read_rgb(pair.sharp)
+
+
+def mildly_blurred(folder: Path, radius: float) -> Images:
+    """Photos with a round Gaussian blur of an RMS radius in pixels, and without."""
+    for i, path in enumerate(files_below(folder)):
+        sharp = read_rgb(path)
+        levels = ndimage.gaussian_filter(sharp.astype(np.float32), (radius / 2**0.5, radius / 2**0.5, 0))
+        yield add_noise(levels, np.random.default_rng(i), 1), sharp
+
+
+def row(name: str, generator, images: Images) -> str:
+    """Measure one set of images."""
+    gains, ssims, inputs = [], [], []
+    for blur, sharp in tqdm(images, desc=name, unit="image", leave=False):
+        restored, before = deblur(generator, blur), psnr(blur, sharp)
+        inputs.append(before)
+        gains.append(psnr(restored, sharp) - before)
+        ssims.append(ssim(restored, sharp) - ssim(blur, sharp))
+    mean, median, worst = statistics.mean(gains), statistics.median(gains), min(gains)
+    return (
+        f"| {name} ({len(gains)}) | {statistics.mean(inputs):.2f} dB | {mean:+.2f} dB | {median:+.2f} dB | "
+        f"{worst:+.2f} dB | {statistics.mean(ssims):+.3f} |"
+    )
+
+
+def main() -> None:
+    """Print a row for each folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("folders", type=Path, nargs="*", help="with pairs")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="frames pass through JPEG first")
+    parser.add_argument("--sharp", type=Path, nargs="*", default=[], help="folders of sharp photos")
+    options = parser.parse_args()
+    generator = load_generator(options.model)
+    print("| images | input | mean gain | median | worst | SSIM |\n| --- | --- | --- | --- | --- | --- |")
+    for folder in options.folders:
+        name = f"{folder}, JPEG {options.jpeg}" if options.jpeg else str(folder)
+        print(row(name, generator, frames(folder, options.jpeg)), flush=True)
+    for folder in options.sharp:
+        for radius in RADII:
+            name = f"{folder}, RMS radius {radius:g} px"
+            print(row(name, generator, mildly_blurred(folder, radius)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
