@@ -4,8 +4,8 @@ r"""What a generator gains on whole frames of data sets, and whether it harms wh
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --jpeg 80
     python -m benchmarks.real_frames pretrained/generator.keras --sharp KODAK
 
-Each folder holds pairs below `blur/` and `sharp/`. With `--sharp`, sharp photos get blurs of an RMS radius of 0, 0.5 and
-1 pixels and a grey level of noise; the gain over the untouched input says whether the generator harms them.
+Each folder holds pairs below `blur/` and `sharp/`. With `--sharp`, sharp photos get blurs of an RMS radius of 0, 0.5
+and 1 pixels and a grey level of noise; the gain over the untouched input says whether the generator harms them.
 """
 
 import argparse

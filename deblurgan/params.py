@@ -226,6 +226,7 @@ class Train(Section):
 class Evaluate(Section):
     """What the evaluation measures and shows."""
 
+    ensemble: bool
     panels: Annotated[int, Field(ge=0)]
     baselines: Annotated[tuple[Literal["unsharp", "wiener", "richardson-lucy"], ...], Field(strict=False)]
     vgg_weights: str | None

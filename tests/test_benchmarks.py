@@ -15,7 +15,18 @@ from conftest import ROOT, SMALL
 from PIL import Image
 
 from benchmarks import (
-    cost, data, deblur, duplicates, loader, margins, pretraining_data, quality, real_frames, sharpness, size, train,
+    cost,
+    data,
+    deblur,
+    duplicates,
+    loader,
+    margins,
+    pretraining_data,
+    quality,
+    real_frames,
+    sharpness,
+    size,
+    train,
 )  # fmt: skip
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import save_model

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from deblurgan.errors import UserError
 from deblurgan.networks.generators import build_generator, stride
 from deblurgan.restoration import neural, tiles
-from deblurgan.restoration.neural import network, reach_of
+from deblurgan.restoration.neural import ensembled, network, reach_of
 from deblurgan.restoration.tiles import Method, _spans, check_tile, memory_for, restore, tile_for
 
 GENERATORS = {
     "resnet": SMALL,
     "resize": SMALL.model_copy(update={"upsample": "resize", "blocks": 2}),
     "nafnet": SMALL.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"}),
+    "unet": SMALL.model_copy(update={"architecture": "unet", "upsample": "shuffle"}),
 }
 LOCAL = GENERATORS["nafnet"].model_copy(update={"attention": "local"})
 WIDE = Method(lambda image: image, reach=288, bytes=4e3, step=16)
@@ -208,3 +209,20 @@ def test_a_generator_is_shown_few_sizes(monkeypatch):
     for side in range(20, 120):
         neural.deblur(generator, np.zeros((side, 100, 3), np.uint8))
     assert shown == {(1, 64, 128, 3), (1, 128, 128, 3)}
+
+
+def test_an_ensemble_is_the_mean_of_eight_positions_and_treats_all_alike():
+    def lopsided(image):
+        return image + np.linspace(0, 0.5, image.shape[1], dtype=np.float32)[None, :, None]
+
+    method = ensembled(Method(lopsided, reach=1, bytes=4))
+    image = pixels(6, 10) / 4
+    found = method.run(image)
+    np.testing.assert_allclose(found, image + 0.25, atol=1e-6)  # what leans to a side cancels out
+    assert np.abs(lopsided(image) - found).max() > 0.2
+    generator = busy(build_generator(SMALL))
+    method = ensembled(network(generator))
+    square = pixels(16, 16) / 4
+    result = method.run(square)
+    np.testing.assert_allclose(method.run(square[::-1]), result[::-1], atol=1e-5)
+    np.testing.assert_allclose(method.run(np.rot90(square).copy()), np.rot90(result), atol=1e-5)

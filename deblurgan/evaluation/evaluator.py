@@ -33,7 +33,7 @@ class Networks:
     Only here is TensorFlow imported: the processes that measure import the stage's script, too.
     """
 
-    def __init__(self, model: Path, vgg_weights: str | None) -> None:
+    def __init__(self, model: Path, vgg_weights: str | None, *, ensemble: bool = False) -> None:
         from deblurgan import backend  # before anything that imports Keras
 
         # isort: split
@@ -46,12 +46,12 @@ class Networks:
 
         backend.be_deterministic()
         self.facts, self.deblur, self.content, self.numpy = backend.facts, deblur, content, keras.ops.convert_to_numpy
-        self.generator = load_generator(model)
+        self.generator, self.ensemble = load_generator(model), ensemble
         self.features = build_features(vgg_weights) if vgg_weights else None
 
     def restored(self, blur: np.ndarray) -> np.ndarray:
         """Deblur an image."""
-        return self.deblur(self.generator, blur)
+        return self.deblur(self.generator, blur, ensemble=self.ensemble)
 
     def distances(self, restored: np.ndarray, blur: np.ndarray, sharp: Path) -> dict[str, float]:
         """Perceptual losses of the restored and of the blurred image; none without VGG19."""
@@ -80,7 +80,7 @@ class Evaluation:
         self.seed, self.size, self.synthesize, self.settings = p.seed, p.resize, p.synthesize, p.evaluate
         # whether the blur of pairs that came as such, and of those that were made here, mixes light
         self.in_light = (p.ingest_gopro.blur == "blur_gamma", p.synthesize.in_light)
-        self.networks = Networks(model, p.evaluate.vgg_weights)
+        self.networks = Networks(model, p.evaluate.vgg_weights, ensemble=p.evaluate.ensemble)
 
     def name(self) -> str:
         """Name the evaluation by all that determines its rows but the images: generator, code, parameters, machine."""

@@ -30,7 +30,7 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
         from deblurgan.networks.model_files import PRETRAINED, load_generator
-        from deblurgan.restoration.neural import guarded, network
+        from deblurgan.restoration.neural import ensembled, guarded, network
 
         backend.be_deterministic()
         model = options.model or MODEL
@@ -39,6 +39,7 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
             print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
         generator = load_generator(model)
         method, guard = guarded(network(generator, few_sizes=not options.video), generator)
+        method = ensembled(method) if options.ensemble else method
     else:
         from deblurgan.restoration.classical import algorithm
 
