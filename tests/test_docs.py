@@ -14,7 +14,12 @@ from deblurgan.__main__ import COMMANDS
 from deblurgan.presets import flattened
 from deblurgan.sources import bundled
 
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "pretrained/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 SECTIONS = "|".join(name for name, values in PARAMS.items() if isinstance(values, dict))
 MOST_LINES = 150
