@@ -13,6 +13,7 @@ import numpy as np
 
 from deblurgan import backend  # isort: skip
 
+from deblurgan.errors import reported
 from deblurgan.images import read_rgb, to_float
 from deblurgan.networks.model_files import load_generator
 from deblurgan.restoration.neural import network, reach_of
@@ -55,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported("margins"):
+        main()

@@ -3,9 +3,10 @@
     python -m benchmarks.pretraining_data data/raw/pretrain --gopro GOPRO_Large --reds REDS --frames GOPRO_240fps \
         --photos KODAK --test-scenes REDS_001
 
-GoPro's and REDS's training scenes train, but for `--test-scenes`, which test beside GoPro's own test scenes. Frames of
-high-speed video are averaged as stored values, 7 to 13 at a time, as the GoPro data set does; their scenes validate.
-Photos, and every tenth sharp frame of the training scenes, get synthetic blur. Frames and photos are linked or copied.
+REDS comes as `train_blur` and `train_sharp`: arrange it as `train/<scene>/{blur,sharp}` first. Training scenes of GoPro
+and REDS train, but for `--test-scenes`, which test beside GoPro's own test scenes. Frames of high-speed video are
+averaged as stored values, 7 to 13 at a time, as the GoPro data set does; their scenes validate. Photos, and every tenth
+sharp frame of the training scenes, get synthetic blur. Frames and photos are linked or copied.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.quality import averaged
-from deblurgan.errors import reported
+from deblurgan.errors import UserError, reported
 from deblurgan.files import files_below, link_or_copy, new_directory
 from deblurgan.images import write_png
 from deblurgan.layout import find_pairs
@@ -33,7 +34,9 @@ def main() -> None:
     options = parser.parse_args()
     with new_directory(options.out) as out:
         for name, root in (("GOPRO", options.gopro), ("REDS", options.reds)):
-            for i, pair in enumerate(tqdm(find_pairs(root), desc=name, unit="pair")):
+            if not (pairs := find_pairs(root)):
+                raise UserError(f"{root}: no pairs in folders blur and sharp side by side")
+            for i, pair in enumerate(tqdm(pairs, desc=name, unit="pair")):
                 folder = pair.blur.parent.parent
                 scene = folder.name if folder.name.startswith(name[:4]) else f"{name}_{folder.name}"
                 test = folder.parent.name == "test" or scene in options.test_scenes
@@ -48,7 +51,9 @@ def main() -> None:
             assert pair.blur is not None  # averaged frames are pairs
             write_png(folder / "blur" / name, pair.blur.pixels())
             write_png(folder / "sharp" / name, pair.sharp.pixels())
-        for path in files_below(options.photos):
+        if not (photos := list(files_below(options.photos))):
+            raise UserError(f"{options.photos}: no photos")
+        for path in photos:
             link_or_copy(path.resolve(), out / "photos" / "sharp" / path.name)
 
 

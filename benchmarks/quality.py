@@ -162,7 +162,7 @@ def main() -> None:
     pairs = [Images(Frame(read_rgb(pair.sharp)), Frame(read_rgb(pair.blur))) for pair in find_pairs(options.pairs)]
     filmed, frames = len(pairs), averaged(options.frames)
     photos = [read_rgb(path) for path in sorted(options.photos.glob("*.jpg"))]
-    pairs += frames + [Images(Frame(photo)) for photo in photos]
+    pairs += frames + [Images(Frame(photo), photo=True) for photo in photos]
     test = [(pair.blur, read_rgb(pair.blur), read_rgb(pair.sharp)) for pair in find_pairs(options.test)]
     print(f"{filmed} filmed and {len(frames)} averaged pairs, {len(photos)} photos; {len(test)} test frames")
     print(backend.device(), flush=True)

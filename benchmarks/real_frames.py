@@ -25,6 +25,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from deblurgan.blur.convolution import add_noise
+from deblurgan.errors import UserError, reported
 from deblurgan.evaluation.metrics import psnr, ssim
 from deblurgan.files import files_below
 from deblurgan.images import read_rgb
@@ -61,6 +62,8 @@ def row(name: str, generator, images: Images) -> str:
         inputs.append(before)
         gains.append(psnr(restored, sharp) - before)
         ssims.append(ssim(restored, sharp) - ssim(blur, sharp))
+    if not gains:
+        raise UserError(f"{name}: no pairs below blur/ and sharp/, or no photos")
     mean, median, worst = statistics.mean(gains), statistics.median(gains), min(gains)
     return (
         f"| {name} ({len(gains)}) | {statistics.mean(inputs):.2f} dB | {mean:+.2f} dB | {median:+.2f} dB | "
@@ -88,4 +91,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported("real_frames"):
+        main()

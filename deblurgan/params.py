@@ -148,6 +148,14 @@ class Generator(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     identity_start: bool
 
+    @field_validator("blocks", mode="before")
+    @classmethod
+    def _counts_blocks(cls, value: Any) -> Any:
+        numbers = value if isinstance(value, list | tuple) and len(value) == 9 else [value]
+        if not all(type(number) is int and number > 0 for number in numbers):
+            raise ValueError(f"{value!r} is neither a positive number nor a list of 9 of them")
+        return value
+
     @property
     def block_count(self) -> int:
         """Number of blocks of an architecture that has them in one place."""
@@ -207,6 +215,13 @@ class Train(Section):
     winograd: bool
     init_from: str | None
     deterministic: bool
+
+    @field_validator("fresh_scale", mode="before")
+    @classmethod
+    def _has_two_ends(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) != 2:
+            raise ValueError("must be [lowest, highest]")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -13,7 +13,7 @@ from deblurgan.files import files_below, new_directory, require
 from deblurgan.images import read_rgb, write_png
 from deblurgan.networks.model_files import load_generator
 from deblurgan.restoration import tiles
-from deblurgan.restoration.neural import guarded, network
+from deblurgan.restoration.neural import restoring
 
 PHOTOS = Path("data/resized/unpaired")
 MODEL = Path("models/generator.keras")
@@ -25,7 +25,7 @@ def main() -> None:
     require(PHOTOS, MODEL)
     backend.be_deterministic()
     generator = load_generator(MODEL)
-    method, guard = guarded(network(generator), generator)
+    method, guard = restoring(generator)
     with new_directory(OUT) as out:
         for path in tqdm(files_below(PHOTOS), desc="deblur", unit="photo"):
             write_png(out / path.name, tiles.deblur(method, read_rgb(path)))

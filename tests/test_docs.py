@@ -89,7 +89,9 @@ def test_files_commands_and_parameters_that_are_named_exist(page: Path):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
     known = dict(flattened(PARAMS))
     for key in re.findall(rf"(?<![\w./-])((?:{SECTIONS})\.[a-z_0-9.]*[a-z_0-9])(?![\w.*/])", text):
-        assert key in known or any(name.startswith(f"{key}.") for name in known) or key.endswith((".md", ".py")), key
+        assert (
+            key in known or any(name.startswith(f"{key}.") for name in known) or key.endswith((".md", ".py", ".keras"))
+        ), key
 
 
 def test_the_front_door_lists_its_commands_and_each_explains_itself():

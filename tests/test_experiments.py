@@ -79,7 +79,7 @@ def test_a_training_starts_from_the_generator_of_a_revision(repo: Repo):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nowhere", "'nowhere' is neither a file nor a git revision"),
+        ("nowhere", "'nowhere' is neither a file, nor a git revision, nor pretrained"),
         ("none.keras", "'none.keras': no such file"),
         (
             "models/generator.keras",

@@ -11,7 +11,7 @@ from deblurgan.networks.layers import MeanAround
 from deblurgan.networks.model_files import save_model
 from deblurgan.restoration import command
 from deblurgan.restoration.explosions import Guard, exploded
-from deblurgan.restoration.neural import guarded, network, with_global_means
+from deblurgan.restoration.neural import restoring, with_global_means
 from deblurgan.restoration.tiles import Method, restore
 
 LOCAL = SMALL.model_copy(
@@ -114,7 +114,7 @@ def test_weights_scaled_up_leave_the_input_and_say_so(local, tmp_path, capsys, m
 
 def test_what_explodes_with_local_statistics_is_restored_with_global_ones(local, monkeypatch):
     image = photo(48, 64)
-    method, guard = guarded(network(local), local)
+    method, guard = restoring(local)
     wanted = restore(method, image)
     assert guard.in_words() == ""
     guard.run = lambda tile: np.full_like(tile, np.nan)

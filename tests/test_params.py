@@ -37,7 +37,6 @@ def test_the_default_and_the_tests_own_parameters_are_valid(tmp_path):
         ("train.lambda_pixle", 1, "train.lambda_pixle is unknown (did you mean lambda_pixel?)"),
         ("trian", {}, "trian is unknown (did you mean train?)"),
         ("train.steps", "100", "train.steps = '100': input should be a valid integer"),
-        ("train.steps", 0, "train.steps = 0: input should be greater than or equal to 1"),
         ("train.steps", True, "train.steps = True: input should be a valid integer"),
         ("train.deterministic", 1, "train.deterministic = 1: input should be a valid boolean"),
         ("train.crop", 130, "train.crop = 130: input should be a multiple of 4"),

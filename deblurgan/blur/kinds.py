@@ -80,7 +80,7 @@ def disc(radius: float) -> np.ndarray:
     Parameters
     ----------
     radius
-        In pixels, above 0.
+        In pixels, at least 0.1.
 
     Returns
     -------
@@ -120,11 +120,10 @@ def draw_blur(rng: np.random.Generator, settings: Synthesize, scale: float = 1.0
     if kind == "motion":
         return Blur(kind, kernel, camera.length, camera.shake, camera.exposure)
     paths = [camera.opened, *(_path(rng, settings, scale).opened for _ in range(rng.integers(1, REGIONS + 1)))]
-    if rng.random() < STILL:
-        paths[0] = np.zeros(2, complex)
-        kernel = np.ones((1, 1))
-    motions = tuple(random_motion(rng, path) for path in paths)
     drawn = (camera.length, camera.shake, camera.exposure)
+    if rng.random() < STILL:
+        paths[0], kernel, drawn = np.zeros(2, complex), np.ones((1, 1)), (0.0, 0.0, 0.0)
+    motions = tuple(random_motion(rng, path) for path in paths)
     return Blur(kind, kernel, *drawn, motions, int(rng.integers(2**32)))
 
 

@@ -6,6 +6,7 @@ blocks of Chen et al., "Simple Baselines for Image Restoration" (NAFNet), ECCV 2
 2015) of plain residual blocks. Images are `float32` NHWC in [-1, 1].
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -42,7 +43,7 @@ class _Parts:
 
     def __init__(self, settings: Generator, seed: int) -> None:
         self.settings = settings
-        self.seeds = iter(range(1000 * seed, 1000 * seed + 1000))
+        self.seeds = itertools.count(1000 * seed)
 
     def initializer(self, gain: float = building.RELU) -> keras.Initializer:
         return building.initializer(self.settings.norm, next(self.seeds), gain)

@@ -130,6 +130,8 @@ def load_generator(path: Path | str) -> keras.Model:
         There is no such file, or it is no generator of this project.
     """
     path = Path(path)
+    if path == PRETRAINED and not path.is_file():
+        raise UserError(f"{path}, which comes with the repository, is missing: `git checkout {path}` brings it back")
     if not path.is_file():
         raise UserError(f"no model at {path}: `dvc pull {path}` fetches it, `dvc repro train` trains it")
     try:
@@ -156,7 +158,10 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> 
     for theirs, ours in itertools.zip_longest(*both):
         found, needed = (_described(layer) for layer in (theirs, ours))
         if found != needed:
-            raise UserError(f"{path} differs from the generator of params.yaml: it has {found}, not {needed}")
+            raise UserError(
+                f"{path} differs from the generator of params.yaml: it has {found}, not {needed}; name "
+                "a generator of the same architecture, or null (random weights)"
+            )
     target.set_weights(source.get_weights())
 
 

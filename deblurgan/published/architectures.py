@@ -63,9 +63,9 @@ def plan_of(tensors: Tensors) -> Plan:
         They are of another architecture, or a tensor is missing, left over or of another shape; the text names it, not
         the file.
     """
-    for mark, width, make in (("intro.weight", 0, _nafnet), ("model.1.weight", 0, _deblurgan)):
-        if mark in tensors and tensors[mark].ndim == 4:
-            plan = make(tensors, tensors[mark].shape[width])
+    for mark, make in (("intro.weight", _nafnet), ("model.1.weight", _deblurgan)):
+        if mark in tensors and tensors[mark].ndim == 4 and len(tensors[mark]):
+            plan = make(tensors, len(tensors[mark]))
             _check(plan, tensors)
             return plan
     first = ", ".join(list(tensors)[:NAMED])

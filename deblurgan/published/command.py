@@ -1,6 +1,7 @@
 """`python -m deblurgan weights`: published weights as models of this project."""
 
 import argparse
+import json
 from pathlib import Path
 
 from deblurgan.errors import UserError
@@ -88,8 +89,10 @@ def known_file(known: Published, file: Path) -> None:
         )
 
 
-def convert(file: Path, output: Path, provenance: dict[str, str]) -> str:
+def convert(file: Path, output: Path, provenance: dict[str, str], expected: str | None = None) -> str:
     """Convert a checkpoint, prove it, and write the model with its provenance; what was proved in words.
+
+    `expected`: the architecture that it must be of.
 
     Raises
     ------
@@ -111,6 +114,8 @@ def convert(file: Path, output: Path, provenance: dict[str, str]) -> str:
         found = converted(tensors)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
+    if expected and found.plan.name != expected:
+        raise UserError(f"{file} is a {found.plan.name}, not the {expected} that was asked for")
     settings = found.plan.settings
     blocks = " ".join(map(str, [settings.blocks] if isinstance(settings.blocks, int) else settings.blocks))
     architecture = f"{found.plan.name}, {settings.filters} filters, blocks {blocks}"
@@ -123,6 +128,7 @@ def convert(file: Path, output: Path, provenance: dict[str, str]) -> str:
     unused = ignored(found.plan, tensors)
     lines = [
         f"{output}: {architecture}; {found.generator.count_params():,} parameters",
+        f"generator: {json.dumps(settings.model_dump())}",
         f"proved: all {len(found.plan.parts)} tensors have their place, the output is within {found.error:.0e} of that "
         "of the architecture's definition in NumPy, the file gives the same; not proved: that the weights are good",
     ]
@@ -155,5 +161,5 @@ def main(arguments: list[str]) -> None:
     else:
         file, source = fetched(known)
     more = {"source": source, "licence": known.licence, "authors": known.authors, "published as": known.file}
-    print(convert(file, output, more))
+    print(convert(file, output, more, "DeblurGAN" if known.name == "deblurgan" else "NAFNet"))
     print(f"licence: {known.licence}; cite {known.authors}")

@@ -67,7 +67,8 @@ def proved(generator: keras.Model, plan: Plan, tensors: Tensors) -> float:
     """
     image = proof_image()
     wanted = defined(plan.settings, tensors, image)
-    found = keras.ops.convert_to_numpy(unclipped(generator)(image[None])[0])
+    with keras.device("cpu"):  # GPUs round products to 10 bits (TF32)
+        found = keras.ops.convert_to_numpy(unclipped(generator)(image[None])[0])
     scale = max(1.0, float(np.abs(wanted).max()))
     error = float(np.abs(found - wanted).max()) / scale
     if not error <= TOLERANCE:

@@ -139,8 +139,11 @@ class _Machine:
             stack.append(storage)
         elif name == "REDUCE":
             arguments, called = stack.pop(), stack.pop()
-            if called not in self.calls:
-                raise UserError(f"it calls {called}, which is no part of a checkpoint")
+            if (
+                not isinstance(called, Name) or called not in self.calls
+            ):  # what is no name is neither hashed nor printed
+                what = str(called)[:80] if isinstance(called, Name) else f"a {type(called).__name__}"
+                raise UserError(f"it calls {what}, which is no part of a checkpoint")
             stack.append(self.calls[called](*arguments))
         elif name == "BUILD":
             stack.pop()  # attributes, of which state dictionaries have the versions of their layers

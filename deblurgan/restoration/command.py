@@ -30,7 +30,7 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
         from deblurgan.networks.model_files import PRETRAINED, load_generator
-        from deblurgan.restoration.neural import ensembled, guarded, network
+        from deblurgan.restoration.neural import restoring
 
         backend.be_deterministic()
         model = options.model or MODEL
@@ -38,8 +38,7 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
             model = PRETRAINED
             print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
         generator = load_generator(model)
-        method, guard = guarded(network(generator, few_sizes=not options.video), generator)
-        method = ensembled(method) if options.ensemble else method
+        method, guard = restoring(generator, few_sizes=not options.video, ensemble=options.ensemble)
     else:
         from deblurgan.restoration.classical import algorithm
 

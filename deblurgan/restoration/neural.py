@@ -49,8 +49,9 @@ def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
     `few_sizes` is for images of many sizes.
 
     Without instance norm a restored pixel depends on its surroundings alone, so that tiles give what the whole image
-    gives, but for rounding. Instance norm takes mean and variance over all pixels that the network is shown. A tile is
-    then restored by its own statistics, as a crop was in training, and the result differs slightly.
+    gives, but for rounding, and for what lies further away than `FARTHEST`. Instance norm takes mean and variance over
+    all pixels that the network is shown. A tile is then restored by its own statistics, as a crop was in training, and
+    the result differs slightly.
     Channel attention takes means over what it is shown, or over a window where it is local.
 
     A generator that pads with black inside is shown images that are padded with black to the next multiple of its
@@ -77,10 +78,14 @@ def pads_with_black(generator: keras.Model) -> bool:
     return any(layer.name == "to_unit_range" for layer in generator.layers)
 
 
-def guarded(method: tiles.Method, generator: keras.Model) -> tuple[tiles.Method, Guard]:
-    """A generator's method with its results looked at; a tile that explodes is restored with global statistics."""
+def restoring(generator: keras.Model, *, few_sizes: bool = True, ensemble: bool = False) -> tuple[tiles.Method, Guard]:
+    """A generator's method as photos are restored by it, and the guard that looks at its results.
+
+    A tile that explodes is restored again with global statistics where the generator has local ones, or left as it is.
+    """
+    method = network(generator, few_sizes=few_sizes)
     again = with_global_means(generator)
-    guard = Guard(method.run, running(again) if again else None)
+    guard = Guard(ensembled(method).run if ensemble else method.run, running(again) if again else None)
     return replace(method, run=guard), guard
 
 
@@ -114,7 +119,7 @@ def ensembled(method: tiles.Method) -> tiles.Method:
 
 
 def deblur(generator: keras.Model, image: np.ndarray, *, ensemble: bool = False) -> np.ndarray:
-    """Deblur one image by a generator, see `tiles.deblur` and `ensembled`.
+    """Deblur one image by a generator, see `tiles.deblur` and `restoring`.
 
     Examples
     --------
@@ -130,5 +135,4 @@ def deblur(generator: keras.Model, image: np.ndarray, *, ensemble: bool = False)
     >>> bool((deblur(generator, photo) == photo).all())
     True
     """
-    method = network(generator)
-    return tiles.deblur(ensembled(method) if ensemble else method, image)
+    return tiles.deblur(restoring(generator, ensemble=ensemble)[0], image)

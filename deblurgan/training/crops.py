@@ -169,7 +169,9 @@ class CropSequence(keras.utils.PyDataset):
         super().__init__()
         self.settings, self.seed, self.synthesis, self.first = settings, seed, synthesis, first
         self.part, self.parts = part, parts
-        photos, filmed = ([pair for pair in pairs if pair.photo == photo] for photo in (True, False))
+        photos, filmed = (
+            [pair for pair in pairs if (pair.photo or pair.blur is None) == photo] for photo in (True, False)
+        )
         self.kinds = (photos, filmed)
         self.photo_share = settings.photo_share if photos and filmed else float(bool(photos))
         # Keras's own workers begin with the first batch again after each validation

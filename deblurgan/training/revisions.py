@@ -42,7 +42,7 @@ def find_model(name: str, output: Path) -> Path:
         with dvc.api.open(output.as_posix(), rev=name, mode="rb") as stream:
             data = stream.read()
     except SCMError:
-        raise UserError(f"train.init_from = {name!r} is neither a file nor a git revision") from None
+        raise UserError(f"train.init_from = {name!r} is neither a file, nor a git revision, nor pretrained") from None
     except Exception as error:  # storage raises anything
         reason = " ".join(str(error).split())
         raise UserError(f"train.init_from = {name!r}: DVC cannot get {output} of this revision ({reason})") from None

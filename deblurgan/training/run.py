@@ -114,7 +114,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
     pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur)
     val = load_pairs(data, "val", t.crop)
     print(f"train: {len(pairs)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
-    threads = keep_in_memory(pairs, len(val), t.crop, free_memory())
+    threads = keep_in_memory(pairs, len(val), t.crop, free_memory()) if t.steps else 1
     start = find_model(t.init_from, outputs.model) if t.init_from else None
     model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
     print(f"generator: {model.generator.count_params():,} parameters, on {backend.device()}")
@@ -179,6 +179,7 @@ def _measure(model: DeblurGAN, start: Path, outputs: Outputs, validation: tuple,
     with new_file(outputs.model) as partial:
         shutil.copyfile(start, partial)
     write_json(outputs.metrics, {"steps": 0, **logs})
+    outputs.speed.unlink(missing_ok=True)  # of another training
     (outputs.curves / "metrics.json").unlink()
 
 
