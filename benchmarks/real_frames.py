@@ -76,7 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("folders", type=Path, nargs="*", help="with pairs")
-    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="frames pass through JPEG first")
+    parser.add_argument(
+        "--jpeg", type=int, choices=range(1, 96), metavar="QUALITY", help="frames pass through JPEG first"
+    )
     parser.add_argument("--sharp", type=Path, nargs="*", default=[], help="folders of sharp photos")
     options = parser.parse_args()
     generator = load_generator(options.model)

@@ -31,8 +31,9 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthes
     rng
         Source of randomness.
     settings
-        `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `flip`,
-        `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
+        `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `fresh_scale`,
+        between which factors of its size fresh blur is drawn; `jpeg`, the share of blurred halves that pass through
+        JPEG; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
     synthesis
         What to draw a new blur from.
 

@@ -1,6 +1,7 @@
-"""The losses of DeblurGAN as pure functions of arrays: WGAN-GP, the pixel losses and the perceptual loss.
+"""The losses of DeblurGAN as pure functions of arrays: WGAN-GP, pixel, frequency and perceptual losses.
 
-Arjovsky et al. 2017 (Wasserstein), Gulrajani et al. 2017 (gradient penalty), Johnson et al. 2016 (perceptual).
+Arjovsky et al. 2017 (Wasserstein), Gulrajani et al. 2017 (gradient penalty), Johnson et al. 2016 (perceptual), Cho
+et al. 2021 (frequency).
 """
 
 from keras import ops
