@@ -137,7 +137,7 @@ def _naf_block(make: _Parts, x, level: int, name: str):
 
 
 def _nafnet(make: _Parts, x):
-    """A U-Net of NAFNet's blocks, `blocks` on the fourth level and one on each other, or nine numbers: down, bottom, up.
+    """A U-Net of NAFNet's blocks: `blocks` on the fourth level and one on each other, or nine numbers of them.
 
     With channel attention it is NAFNet as published: on images in [0, 1], which are padded with zeros.
     """
