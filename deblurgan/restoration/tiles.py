@@ -1,6 +1,6 @@
 """Restoring images of any size within a budget of memory, whole or in tiles that overlap.
 
-A tile is restored with a margin around it, as wide as the method's reach, so that tiles give what the whole image gives.
+A tile is restored with a margin around it, as wide as the method reaches, so that tiles give what the whole gives.
 Some methods look at the whole tile: instance norm takes its mean and variance over all pixels that the network is
 shown. Their results differ from tile to tile, so neighbouring tiles are blended over a ramp. Images that fit into the
 memory are restored whole.
