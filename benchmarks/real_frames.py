@@ -3,12 +3,14 @@ r"""What a generator gains on whole frames of data sets, and whether it harms wh
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test REDS/train/001
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --jpeg 80
     python -m benchmarks.real_frames pretrained/generator.keras --sharp KODAK
+    python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --picture docs/example.png
 
 Each folder holds pairs below `blur/` and `sharp/`. With `--sharp`, sharp photos get blurs of an RMS radius of 0, 0.5
 and 1 pixels and a grey level of noise; the gain over the untouched input says whether the generator harms them.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 from collections.abc import Iterator
@@ -28,14 +30,17 @@ from deblurgan.blur.convolution import add_noise
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation.metrics import psnr, ssim
 from deblurgan.files import files_below
-from deblurgan.images import read_rgb
+from deblurgan.images import read_rgb, write_png
 from deblurgan.layout import find_pairs
 from deblurgan.networks.model_files import load_generator
+from deblurgan.pictures import captioned, side_by_side, stacked
 from deblurgan.restoration.neural import deblur
 from deblurgan.training.crops import compressed
 
 RADII = (0.0, 0.5, 1.0)
 """RMS radii of mild blurs in pixels."""
+PART = (240, 400)
+"""Height and width of what is drawn of a frame."""
 Images = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
@@ -71,6 +76,27 @@ def row(name: str, generator, images: Images) -> str:
     )
 
 
+def median_crop(generator, images: Images) -> np.ndarray:
+    """Of the frame with the median gain the part whose error falls most: input, result and sharp side by side."""
+    found = []
+    for blur, sharp in images:
+        restored = deblur(generator, blur)
+        found.append((psnr(restored, sharp) - psnr(blur, sharp), blur, restored, sharp))
+    frames = sorted(found, key=lambda one: one[0])[len(found) // 2][1:]
+    errors = [np.square(frame.astype(np.float32) - frames[2]).mean(axis=2) for frame in frames[:2]]
+    height, width = PART
+    places = itertools.product(range(0, len(errors[0]) - height, 20), range(0, errors[0].shape[1] - width, 20))
+    top, left = max(
+        places, key=lambda at: float((errors[0] - errors[1])[at[0] : at[0] + height, at[1] : at[1] + width].sum())
+    )
+    parts = [frame[top : top + height, left : left + width] for frame in frames]
+    captions = (
+        *(f"{name} {psnr(part, parts[2]):.2f} dB" for name, part in zip(("input", "result"), parts, strict=False)),
+        "sharp",
+    )
+    return side_by_side([captioned(part, text) for part, text in zip(parts, captions, strict=True)])
+
+
 def main() -> None:
     """Print a row for each folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,12 +106,16 @@ def main() -> None:
         "--jpeg", type=int, choices=range(1, 96), metavar="QUALITY", help="frames pass through JPEG first"
     )
     parser.add_argument("--sharp", type=Path, nargs="*", default=[], help="folders of sharp photos")
+    parser.add_argument("--picture", type=Path, help="also draw a part of each folder's median frame into this file")
     options = parser.parse_args()
     generator = load_generator(options.model)
     print("| images | input | mean gain | median | worst | SSIM |\n| --- | --- | --- | --- | --- | --- |")
     for folder in options.folders:
         name = f"{folder}, JPEG {options.jpeg}" if options.jpeg else str(folder)
         print(row(name, generator, frames(folder, options.jpeg)), flush=True)
+    if options.picture:
+        rows = [median_crop(generator, frames(folder, options.jpeg)) for folder in options.folders]
+        write_png(options.picture, stacked(rows))
     for folder in options.sharp:
         for radius in RADII:
             name = f"{folder}, RMS radius {radius:g} px"

@@ -200,6 +200,7 @@ def test_pretraining_data(monkeypatch, tmp_path):
     for name in ("000", "001"):
         pairs(tmp_path / "reds/train").joinpath("scene").rename(tmp_path / "reds/train" / name)
     options = [f"--{name}={tmp_path / name}" for name in ("gopro", "reds", "frames", "photos")]
+    monkeypatch.setattr(pretraining_data, "EVERY", 1)
     called(monkeypatch, pretraining_data, tmp_path / "out", *options, "--test-scenes", "REDS_001")
     scenes = {path.parent.parent.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
     assert scenes == {
@@ -207,7 +208,8 @@ def test_pretraining_data(monkeypatch, tmp_path):
         "photos",
     }  # fmt: skip
     photos = {path.name for path in (tmp_path / "out/photos/sharp").iterdir()}
-    assert photos == {"a.png", "GOPR1_000000.png", "REDS_000_000000.png"}  # and none of a test scene
+    frames = {f"{scene}_{i:06d}.png" for scene in ("GOPR1", "REDS_000") for i in range(2)}
+    assert photos == {"a.png", *frames}  # and none of a test scene
 
 
 def test_margins(monkeypatch, capsys, tmp_path, tiny_model):

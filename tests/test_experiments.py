@@ -114,7 +114,7 @@ def test_queued_pair_of_experiments(repo: Repo):
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_are_valid(path: Path):
     both = presets.merged(read_yaml(PARAMS), read_yaml(path))
-    assert check(both, path.name).train.lambda_content > 0
+    assert check(both, path.name).train.lambda_pixel + check(both, path.name).train.lambda_content > 0
     assert path.read_text().startswith("# ")  # what the list of presets shows
 
 

@@ -61,7 +61,7 @@ def test_a_given_generator_is_trained_further(given):
 )
 def test_another_generator_than_the_parameters_ask_for_is_named(given, change, named):
     edit_params(given, {"generator": change, "train": {**RECIPE, "steps": 0}})
-    with pytest.raises(UserError, match=rf"^given\.keras is another generator than params\.yaml asks for: {named}"):
+    with pytest.raises(UserError, match=rf"^train\.init_from differs from the generator of params\.yaml: {named}"):
         stages.train.main()
 
 

@@ -58,7 +58,7 @@ def test_official_test_scenes_stay_and_named_training_scenes_validate():
 
 
 def test_a_set_without_a_split_is_split_by_scene():
-    assert {Place("mine", "unsplit", "walk", kind).split(SPLIT) for kind in ("blur", "sharp")} == {
+    assert {split_of(Place("mine", "unsplit", "walk", kind), SPLIT) for kind in ("blur", "sharp")} == {
         split_by_hash("walk", SPLIT)
     }
 

@@ -20,8 +20,8 @@ STAGES = YAML(typ="safe").load(DVC_YAML)["stages"]
 
 
 def data_of(stage: dict) -> list[str]:
-    """What a stage reads that is not code."""
-    return [dep for dep in stage["deps"] if not dep.endswith(".py")]
+    """What a stage reads that is neither code nor comes with the repository."""
+    return [dep for dep in stage["deps"] if dep.startswith(("data/", "models/"))]
 
 
 @pytest.mark.parametrize("name", STAGES)

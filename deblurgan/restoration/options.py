@@ -97,8 +97,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "--video", action="store_true", help="the inputs are clips; the results are .mp4, frame by frame"
     )
     options = parser.parse_args(arguments)
-    if options.algorithm != "deblurgan" and (options.model or options.ensemble):
-        parser.error(f"--model and --ensemble are for the network, not for --algorithm {options.algorithm}")
+    if options.algorithm != "deblurgan" and options.ensemble:
+        parser.error(f"--ensemble is for the network, not for --algorithm {options.algorithm}")
     if options.video and (options.compare or options.auto):
         parser.error("--compare and --auto are for photos, not for --video")
     return options
