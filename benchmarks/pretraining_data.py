@@ -5,11 +5,13 @@
 
 REDS comes as `train_blur` and `train_sharp`: arrange it as `train/<scene>/{blur,sharp}` first. Training scenes of GoPro
 and REDS train, but for `--test-scenes`, which test beside GoPro's own test scenes. Frames of high-speed video are
-averaged as stored values, 7 to 13 at a time, as the GoPro data set does; their scenes validate. Photos, and every tenth
-sharp frame of the training scenes, get synthetic blur. Frames and photos are linked or copied.
+averaged as stored values, 7 to 13 at a time, as the GoPro data set does, and train too. The last tenth of each training
+scene validates: it shows how training goes, and says nothing about other scenes. Photos, and every fourth sharp frame of
+the training scenes, get synthetic blur. Frames and photos are linked or copied.
 """
 
 import argparse
+from collections import defaultdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,10 +20,17 @@ from benchmarks.quality import averaged
 from deblurgan.errors import UserError, reported
 from deblurgan.files import files_below, link_or_copy, new_directory
 from deblurgan.images import write_png
-from deblurgan.layout import find_pairs
+from deblurgan.layout import Pair, find_pairs
 
-EVERY = 10
+EVERY = 4
 """Of so many sharp frames one becomes a photo: neighbours show the same."""
+VALIDATING = 0.1
+"""Share of a training scene's pairs, its last ones, that validate."""
+
+
+def split(i: int, count: int) -> str:
+    """Which part the pair with a number, of so many of its scene, belongs to."""
+    return "val" if i >= count - max(1, round(VALIDATING * count)) else "train"
 
 
 def main() -> None:
@@ -36,21 +45,25 @@ def main() -> None:
         for name, root in (("GOPRO", options.gopro), ("REDS", options.reds)):
             if not (pairs := find_pairs(root)):
                 raise UserError(f"{root}: no pairs in folders blur and sharp side by side")
-            for i, pair in enumerate(tqdm(pairs, desc=name, unit="pair")):
-                folder = pair.blur.parent.parent
+            scenes = defaultdict[Path, list[Pair]](list)
+            for pair in pairs:
+                scenes[pair.blur.parent.parent].append(pair)
+            for folder, members in tqdm(scenes.items(), desc=name, unit="scene"):
                 scene = folder.name if folder.name.startswith(name[:4]) else f"{name}_{folder.name}"
                 test = folder.parent.name == "test" or scene in options.test_scenes
-                target = out / "pairs" / ("test" if test else "train") / scene
-                link_or_copy(pair.blur.resolve(), target / "blur" / pair.blur.name)
-                link_or_copy(pair.sharp.resolve(), target / "sharp" / pair.sharp.name)
-                if not test and i % EVERY == 0:
-                    photo = out / "photos" / "sharp" / f"{scene}_{pair.sharp.name}"
-                    link_or_copy(pair.sharp.resolve(), photo)
-        for i, pair in enumerate(averaged(options.frames)):
-            folder, name = out / "pairs" / "val" / "high_speed", f"{i:04d}.png"
-            assert pair.blur is not None  # averaged frames are pairs
-            write_png(folder / "blur" / name, pair.blur.pixels())
-            write_png(folder / "sharp" / name, pair.sharp.pixels())
+                for i, pair in enumerate(members):
+                    target = out / "pairs" / ("test" if test else split(i, len(members))) / scene
+                    link_or_copy(pair.blur.resolve(), target / "blur" / pair.blur.name)
+                    link_or_copy(pair.sharp.resolve(), target / "sharp" / pair.sharp.name)
+                    if not test and split(i, len(members)) == "train" and i % EVERY == 0:
+                        photo = out / "photos" / "sharp" / f"{scene}_{pair.sharp.name}"
+                        link_or_copy(pair.sharp.resolve(), photo)
+        made = averaged(options.frames)
+        for i, images in enumerate(made):
+            folder, name = out / "pairs" / split(i, len(made)) / "high_speed", f"{i:04d}.png"
+            assert images.blur is not None  # averaged frames are pairs
+            write_png(folder / "blur" / name, images.blur.pixels())
+            write_png(folder / "sharp" / name, images.sharp.pixels())
         if not (photos := list(files_below(options.photos))):
             raise UserError(f"{options.photos}: no photos")
         for path in photos:

@@ -4,16 +4,41 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from deblurgan.errors import UserError
 from deblurgan.yaml_files import read_yaml
+
+
+def _two_ends(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) != 2:
+        raise ValueError("must be [lowest, highest]")
+    return value
+
+
+def _in_order(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("must be [lowest, highest]")
+    return value
+
 
 Positive = Annotated[int, Field(ge=1)]
 Portion = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Floats = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
-Range = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Field(strict=False)]
+Length = Annotated[float, Field(gt=0, le=1000)]
+Ends = (Field(strict=False), BeforeValidator(_two_ends), AfterValidator(_in_order))
+Lengths = Annotated[tuple[Length, Length], *Ends]
+Portions = Annotated[tuple[Portion, Portion], *Ends]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Blocks = Annotated[tuple[Positive, ...], Field(strict=False, min_length=9, max_length=9)]
 
@@ -96,7 +121,7 @@ class Synthesize(Section):
     """Pairs from photos without a blurred partner, and from high-speed video."""
 
     pairs_per_photo: Positive
-    length: Range
+    length: Lengths
     shake: Floats
     exposure: Floats
     noise: Annotated[float, Field(ge=0, le=255)]
@@ -105,17 +130,8 @@ class Synthesize(Section):
     layered: Portion
     defocus: Portion
 
-    @field_validator("length", mode="before")
-    @classmethod
-    def _has_two_ends(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple) and len(value) != 2:
-            raise ValueError("must be [lowest, highest], in pixels")
-        return value
-
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.length[0] > self.length[1] or self.length[1] > 1000:
-            raise ValueError("length must be [lowest, highest], in pixels, at most 1000")
         if max(self.shake) > 1:
             raise ValueError("shake holds scales of tremor, at most 1 (DeblurGAN: 0.003 to 0.01)")
         if max(self.exposure) > 1:
@@ -189,7 +205,8 @@ class Train(Section):
     rotate: bool
     photo_share: Portion
     fresh_blur: bool
-    fresh_scale: Annotated[tuple[Portion, Portion], Field(strict=False)]
+    fresh_scale: Portions
+    mild: Portion
     jpeg: Portion
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive
@@ -198,7 +215,7 @@ class Train(Section):
     lambda_content: Weight
     lambda_pixel: Weight
     lambda_frequency: Weight
-    pixel: Literal["l1", "charbonnier"]
+    pixel: Literal["l1", "charbonnier", "psnr"]
     vgg_weights: str | None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
     warmup: Portion
@@ -216,19 +233,10 @@ class Train(Section):
     init_from: str | None
     deterministic: bool
 
-    @field_validator("fresh_scale", mode="before")
-    @classmethod
-    def _has_two_ends(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple) and len(value) != 2:
-            raise ValueError("must be [lowest, highest]")
-        return value
-
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if not (self.lambda_adversarial or self.lambda_content or self.lambda_pixel or self.lambda_frequency):
             raise ValueError("the weights of all losses (lambda_...) are 0: nothing to learn from")
-        if self.fresh_scale[0] > self.fresh_scale[1]:
-            raise ValueError("fresh_scale must be [lowest, highest]")
         if self.warmup > self.decay_from:
             raise ValueError(f"warmup ({self.warmup}) must not end after decay_from ({self.decay_from})")
         if self.steps == 0 and not self.init_from:

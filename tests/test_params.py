@@ -43,7 +43,7 @@ def test_the_default_and_the_tests_own_parameters_are_valid(tmp_path):
         ("train.lambda_pixel", float("nan"), "train.lambda_pixel = nan"),
         ("ingest_gopro.bundled.speed", float("inf"), "ingest_gopro.bundled.speed = inf"),
         ("synthesize.shake", [float("inf")], "synthesize.shake.0 = inf"),
-        ("synthesize.length", [10, 2000], "at most 1000"),
+        ("synthesize.length", [10, 2000], "synthesize.length.1 = 2000: input should be less than or equal to 1000"),
         ("train.warmup", 0.8, "warmup (0.8) must not end after decay_from"),
         ("train.validate_every", 11, "must be a multiple of validate_every (11)"),
         (
@@ -51,7 +51,7 @@ def test_the_default_and_the_tests_own_parameters_are_valid(tmp_path):
             "squash",
             "resize.mode = 'squash': input should be 'none', 'fit', 'pad', 'crop', 'stretch' or 'tile'",
         ),
-        ("synthesize.length", [9, 3], "length must be [lowest, highest]"),
+        ("synthesize.length", [9, 3], "synthesize.length: must be [lowest, highest]"),
         ("synthesize.length", [9], "synthesize.length: must be [lowest, highest]"),
         ("synthesize.length", [9, 30, 60], "synthesize.length: must be [lowest, highest]"),
         ("synthesize.length", 9, "synthesize.length = 9: input should be a valid list"),

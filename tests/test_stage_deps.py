@@ -58,7 +58,7 @@ def test_the_keys_of_a_section_are_those_that_are_read(monkeypatch):
 
     watched = Watched(**settings.synthesize.model_dump())
     sharp = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
-    crops = CropSequence([Images(Frame(sharp))], settings.train, 1, watched)
+    crops = CropSequence([Images(Frame(sharp), photo=True)], settings.train, 1, watched)
     read.clear()  # validation reads all
     crops[0]
     assert sorted(read) == sorted(named)

@@ -125,6 +125,11 @@ def average_frames(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
     >>> average_frames(frames, linear=True)[0, 0].tolist()
     [186, 186, 186]
     """
+    return quantize(mean_of_frames(frames, linear=linear))
+
+
+def mean_of_frames(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
+    """The average that `average_frames` rounds, `float64` of shape (H, W, 3), stored values in [0, 1]."""
     values = LINEAR_OF_BYTE if linear else STORED_OF_BYTE
     total: np.ndarray | None = None
     count = 0
@@ -135,4 +140,4 @@ def average_frames(frames: Iterable[np.ndarray], *, linear: bool) -> np.ndarray:
         count += 1
     if total is None:
         raise ValueError("no frames to average")
-    return quantize(from_linear(total / count) if linear else total / count)
+    return from_linear(total / count) if linear else total / count

@@ -17,6 +17,8 @@ STILL = 0.25
 """Share of the varying blurs whose background stands still."""
 DEFOCUS = (0.6, 5.0)
 """Smallest and largest radius of the disc of a lens out of focus, pixels."""
+MILD_MOTION, MILD_DEFOCUS = 4.0, 1.4
+"""Longest trajectory and largest radius, in pixels, of blur that hardly shows: an RMS radius of about a pixel."""
 SHORTEST = 0.001
 """Pixels: a trajectory of no length has no direction."""
 FINE = 8
@@ -52,7 +54,7 @@ class Blur:
 
     def reach(self, height: int, width: int) -> int:
         """From how far away light comes into a pixel of a picture of this size, in pixels."""
-        return reach_of(self.motions, height, width) + 2 if self.motions else len(self.kernel) // 2
+        return reach_of(self.motions, height, width) if self.motions else len(self.kernel) // 2
 
     def applied(self, image: np.ndarray, *, linear: bool) -> np.ndarray:
         """Blur a photo.
@@ -125,6 +127,17 @@ def draw_blur(rng: np.random.Generator, settings: Synthesize, scale: float = 1.0
         paths[0], kernel, drawn = np.zeros(2, complex), np.ones((1, 1)), (0.0, 0.0, 0.0)
     motions = tuple(random_motion(rng, path) for path in paths)
     return Blur(kind, kernel, *drawn, motions, int(rng.integers(2**32)))
+
+
+def mild_blur(rng: np.random.Generator, settings: Synthesize) -> Blur:
+    """Draw a blur that hardly shows: in equal shares none, a short motion, a small disc."""
+    kind = rng.integers(3)
+    if kind == 0:
+        return Blur("motion", np.ones((1, 1)))
+    if kind == 1:
+        return Blur("defocus", disc(rng.uniform(0.1, MILD_DEFOCUS)))
+    path = random_path(rng, length=(SHORTEST, MILD_MOTION), shake=settings.shake, exposure=settings.exposure)
+    return Blur("motion", path.kernel, path.length, path.shake, path.exposure)
 
 
 def _kind(rng: np.random.Generator, settings: Synthesize) -> Literal["motion", "layered", "defocus"]:

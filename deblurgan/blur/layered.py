@@ -2,7 +2,7 @@
 
 Street photos and the frames of the GoPro data set have it, and one kernel for a whole photo cannot give it: a car and
 the wall behind it move differently. An exposure is rendered as frames, each the photo with its regions at their places
-of the moment, which are averaged as `camera.average_frames` does.
+of the moment, which are averaged.
 """
 
 import math
@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from deblurgan.images import LINEAR_OF_BYTE, STORED_OF_BYTE, from_linear, quantize
+from deblurgan.blur.camera import mean_of_frames
+from deblurgan.images import quantize
 
 FEWEST, MOST = 5, 17
 """Frames of an exposure."""
@@ -26,6 +27,8 @@ AREA = (0.05, 0.5)
 """Smallest and largest share of the picture that a region takes."""
 EDGE = (0.5, 4.0)
 """Smallest and largest standard deviation, in pixels, of the softness of a region's edge."""
+TAPS = 2
+"""Pixels to each side from which bicubic interpolation mixes."""
 GRID = 5
 """A region's outline has about so many bends along each side of the picture."""
 
@@ -72,10 +75,10 @@ def random_region(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 
 
 def reach_of(motions: tuple[Motion, ...], height: int, width: int) -> int:
-    """How far any part of a picture moves from its place, in pixels, rounded up."""
+    """From how far away light comes into a pixel of a picture of this size, in pixels."""
     corner = math.hypot(height, width) / 2
     reaches = [np.abs(m.path).max() + corner * (abs(m.roll) + math.expm1(abs(m.zoom))) for m in motions]
-    return math.ceil(max(reaches))
+    return math.ceil(max(reaches)) + TAPS
 
 
 def layered_blur(image: np.ndarray, motions: tuple[Motion, ...], seed: int, *, linear: bool = True) -> np.ndarray:
@@ -97,26 +100,20 @@ def layered_blur(image: np.ndarray, motions: tuple[Motion, ...], seed: int, *, l
     numpy.ndarray
         `float32` of shape (H, W, 3): grey levels in [0, 255], not yet rounded. Where nothing moves it is the photo.
     """
-    values = (LINEAR_OF_BYTE if linear else STORED_OF_BYTE).astype(np.float32)
-    total, count = np.zeros(image.shape, np.float32), 0
-    for frame in frames_of(image, motions, seed):
-        total += values[frame]
-        count += 1
-    mean = total / np.float32(count)
-    return 255 * (from_linear(mean) if linear else mean)
+    mean = mean_of_frames(frames_of(image, motions, seed), linear=linear)
+    return (255 * mean).astype(np.float32)
 
 
 def frames_of(image: np.ndarray, motions: tuple[Motion, ...], seed: int) -> Iterator[np.ndarray]:
     """Render the frames of an exposure, `uint8` of the photo's shape; see `layered_blur`."""
     height, width = image.shape[:2]
-    reach = reach_of(motions, height, width)
-    margin = reach + 2  # two pixels for the interpolation
+    margin = reach_of(motions, height, width)
     # channels as float32: Pillow's interpolation of bytes cuts fractions off, which darkens
     padded = np.pad(image.astype(np.float32), ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     channels = [Image.fromarray(np.ascontiguousarray(padded[..., i])) for i in range(3)]
     rng = np.random.default_rng(seed)
     regions = [_Region.drawn(rng, height, width, margin) for _ in motions[1:]]
-    count = min(MOST, max(FEWEST, math.ceil(2 * reach / STEP)))
+    count = min(MOST, max(FEWEST, math.ceil(2 * (margin - TAPS) / STEP)))
     for i in range(count):
         moment = (i + 0.5) / count
         frame = _moved(channels, motions[0].at(moment), margin, (0, 0, width, height))

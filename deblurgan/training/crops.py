@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from deblurgan.blur.convolution import add_noise
-from deblurgan.blur.kinds import draw_blur
+from deblurgan.blur.kinds import Blur, draw_blur, mild_blur
 from deblurgan.images import read_rgb
 from deblurgan.params import Synthesize, Train
 from deblurgan.training.frames import Images
@@ -32,7 +32,8 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthes
         Source of randomness.
     settings
         `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `fresh_scale`,
-        between which factors of its size fresh blur is drawn; `jpeg`, the share of blurred halves that pass through
+        between which factors of its size fresh blur is drawn; `mild`, the share of sharp halves that are blurred
+        hardly or not at all; `jpeg`, the share of blurred halves that pass through
         JPEG; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
     synthesis
         What to draw a new blur from.
@@ -42,8 +43,11 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthes
     numpy.ndarray
         `uint8` of shape (2, crop, crop, 3), blurred and sharp.
     """
-    if pair.blur is None:
-        crop = _blurred_crop(pair.sharp.pixels(), rng, settings, synthesis)
+    if settings.mild and rng.random() < settings.mild:
+        crop = _blurred_crop(pair.sharp.pixels(), mild_blur(rng, synthesis), rng, settings, synthesis)
+    elif pair.blur is None:
+        drawn = draw_blur(rng, synthesis, rng.uniform(*settings.fresh_scale))
+        crop = _blurred_crop(pair.sharp.pixels(), drawn, rng, settings, synthesis)
     else:
         top, left = (int(rng.integers(side - settings.crop + 1)) for side in pair.sharp.size)
         crop = pair.square(top, left, settings.crop)
@@ -65,12 +69,13 @@ def compressed(image: np.ndarray, quality: int) -> np.ndarray:
         return read_rgb(stream)
 
 
-def _blurred_crop(sharp: np.ndarray, rng: np.random.Generator, settings: Train, synthesis: Synthesize) -> np.ndarray:
-    """Enlarge a photo, blur it anew and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
+def _blurred_crop(
+    sharp: np.ndarray, drawn: Blur, rng: np.random.Generator, settings: Train, synthesis: Synthesize
+) -> np.ndarray:
+    """Enlarge a photo, blur it and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
 
     Enlarged photos are soft without being blurred: from sharp ones alone a network learns to sharpen whatever is soft.
     """
-    drawn = draw_blur(rng, synthesis, rng.uniform(*settings.fresh_scale))
     size, zoom = settings.crop, rng.uniform(1, settings.zoom)
     radius = drawn.reach(size, size)
     height, width = (int(side * zoom) for side in sharp.shape[:2])
@@ -170,9 +175,7 @@ class CropSequence(keras.utils.PyDataset):
         super().__init__()
         self.settings, self.seed, self.synthesis, self.first = settings, seed, synthesis, first
         self.part, self.parts = part, parts
-        photos, filmed = (
-            [pair for pair in pairs if (pair.photo or pair.blur is None) == photo] for photo in (True, False)
-        )
+        photos, filmed = ([pair for pair in pairs if pair.photo == photo] for photo in (True, False))
         self.kinds = (photos, filmed)
         self.photo_share = settings.photo_share if photos and filmed else float(bool(photos))
         # Keras's own workers begin with the first batch again after each validation

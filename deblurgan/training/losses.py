@@ -4,6 +4,8 @@ Arjovsky et al. 2017 (Wasserstein), Gulrajani et al. 2017 (gradient penalty), Jo
 et al. 2021 (frequency).
 """
 
+import math
+
 from keras import ops
 
 
@@ -61,6 +63,16 @@ def charbonnier(restored, sharp):
     return ops.mean(ops.sqrt(ops.square(restored - sharp) + 1e-6))
 
 
+def negative_psnr(restored, sharp):
+    """Minus the peak signal-to-noise ratio (PSNR) in decibels, mean over the images of a batch.
+
+    Chen et al., "HINet: Half Instance Normalization Network for Image Restoration", CVPR workshops 2021, section 3.2.
+    An error counts in proportion to the image's whole error: what is sharp already is not to be touched.
+    """
+    error = ops.mean(ops.square(ops.cast(restored - sharp, "float32")), axis=(1, 2, 3))  # (N,)
+    return ops.mean(10 / math.log(10) * ops.log(error / 4 + 1e-7))  # the peak is 2; beyond 70 dB nothing counts
+
+
 def frequency(restored, sharp):
     """Mean absolute error of the spectra, real and imaginary parts, by an orthonormal Fourier transform.
 
@@ -74,7 +86,7 @@ def frequency(restored, sharp):
     return ops.mean(ops.abs(real) + ops.abs(imaginary)) / (2 * pixels**0.5)
 
 
-PIXEL = {"l1": l1, "charbonnier": charbonnier}
+PIXEL = {"l1": l1, "charbonnier": charbonnier, "psnr": negative_psnr}
 """The pixel losses by name."""
 
 
