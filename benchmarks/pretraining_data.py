@@ -5,9 +5,9 @@
 
 REDS comes as `train_blur` and `train_sharp`: arrange it as `train/<scene>/{blur,sharp}` first. Training scenes of GoPro
 and REDS train, but for `--test-scenes`, which test beside GoPro's own test scenes. Frames of high-speed video are
-averaged as stored values, 7 to 13 at a time, as the GoPro data set does, and train too. The last tenth of each training
-scene validates: it shows how training goes, and says nothing about other scenes. Photos, and every fourth sharp frame of
-the training scenes, get synthetic blur. Frames and photos are linked or copied.
+averaged as stored values, 7 to 13 at a time, as the GoPro data set does, and train too. The last tenth of each
+training scene validates: it shows how training goes, and says nothing of other scenes. Photos, and every fourth frame
+of the training scenes, get synthetic blur. Frames and photos are linked or copied.
 """
 
 import argparse

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio
 
 from deblurgan.networks.critic import build_critic
 from deblurgan.params import Critic
@@ -96,6 +97,14 @@ def test_pixel_and_perceptual_losses():
     assert float(losses.charbonnier(a, b)) == pytest.approx(np.sqrt((a - b) ** 2 + 1e-6).mean(), rel=1e-5)
     assert float(losses.content(a, b)) == pytest.approx(((a - b) ** 2).mean(), rel=1e-5)
     assert float(losses.l1(a, a)) == float(losses.content(a, a)) == 0
+
+
+def test_the_loss_in_decibels_is_the_mean_of_each_images_psnr():
+    sharp, restored = images(0), images(1)
+    restored[1] = sharp[1] + 0.01 * (restored[1] - sharp[1])
+    expected = [peak_signal_noise_ratio(a, b, data_range=2) for a, b in zip(sharp, restored, strict=True)]
+    assert float(losses.negative_psnr(restored, sharp)) == pytest.approx(-np.mean(expected), abs=0.05)
+    assert -75 < float(losses.negative_psnr(sharp, sharp)) < -65  # and not without end
 
 
 @pytest.fixture

@@ -342,6 +342,23 @@ def test_the_scale_of_fresh_blur_reaches_from_sharp_to_the_whole_length():
     assert np.std(errors((0.0, 1.0))) > np.std(errors((1.0, 1.0)))
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_share_of_the_crops_is_hardly_blurred(stored):
+    sharp = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    pair = Images(Frame(sharp), Frame(255 - sharp) if stored else None, photo=not stored)
+    draw = PARAMS.synthesize.model_copy(update={"noise": 0.0, "length": (40.0, 40.0), "exposure": (1.0,)})
+
+    def errors(mild):
+        settings = DEFAULT.model_copy(update={"crop": 32, "zoom": 1.0, "mild": mild})
+        crops = [random_crop(pair, np.random.default_rng(n), settings, draw) for n in range(60)]
+        return np.array([np.abs(blur.astype(int) - crop).mean() for blur, crop in crops])
+
+    mild, usual, half = errors(1.0), errors(0.0), errors(0.5)
+    assert usual.min() > mild.max()  # noise loses all its detail by 40 pixels of motion, and most by one or two
+    assert 0.15 < (mild == 0).mean() < 0.55  # a third is left as it is
+    assert 0.3 < (half <= mild.max()).mean() < 0.7
+
+
 def test_a_share_of_the_blurred_halves_passes_through_jpeg():
     photo = np.rint(ndimage.gaussian_filter(some_photo((64, 64)).astype(float), (1, 1, 0))).astype(np.uint8)
     pair = images_of([photo, photo])
