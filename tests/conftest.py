@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from deblurgan.params import Generator
@@ -185,9 +186,20 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
-    """A copy in which the whole pipeline has run and is committed. Do not change it: copy it."""
-    home = tmp_path_factory.mktemp("home")
-    repo = fresh_copy(tmp_path_factory.mktemp("one") / "a clone", home)
-    repo.first_output = repo.dvc("repro")
-    repo.commit("Run the pipeline")
+    """A copy in which the whole pipeline has run and is committed. Do not change it: copy it.
+
+    The first process that asks for it makes it; `first_output` holds what the pipeline printed.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root, home, output = shared / "one/a clone", shared / "home", shared / "first_output.txt"
+    with FileLock(shared / "finished.lock"):
+        if not output.exists():
+            home.mkdir()
+            repo = fresh_copy(root, home)
+            printed = repo.dvc("repro")
+            repo.commit("Run the pipeline")
+            output.write_text(printed)
+    repo = Repo(root, home)
+    repo.first_output = output.read_text()
     return repo
