@@ -101,10 +101,10 @@ def test_pixel_and_perceptual_losses():
 
 def test_the_loss_in_decibels_is_the_mean_of_each_images_psnr():
     sharp, restored = images(0), images(1)
-    restored[1] = sharp[1] + 0.01 * (restored[1] - sharp[1])
+    restored[1] = sharp[1] + 0.1 * (restored[1] - sharp[1])
     expected = [peak_signal_noise_ratio(a, b, data_range=2) for a, b in zip(sharp, restored, strict=True)]
-    assert float(losses.negative_psnr(restored, sharp)) == pytest.approx(-np.mean(expected), abs=0.05)
-    assert -75 < float(losses.negative_psnr(sharp, sharp)) < -65  # and not without end
+    assert float(losses.negative_psnr(restored, sharp)) == pytest.approx(-np.mean(expected), abs=0.1)
+    assert -45 < float(losses.negative_psnr(sharp, sharp)) < -40  # and not without end
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path
     data = [[half and digests[half] for pair in split for half in (pair.blur, pair.sharp)] for split in (pairs, val)]
     files = [path and sha256_of(path) for path in (start, weights)]
     recipe = [p.generator.model_dump(), p.critic.model_dump(), t.model_dump(exclude={"init_from", "vgg_weights"})]
-    if any(pair.blur is None for pair in pairs):
+    if t.mild or any(pair.blur is None for pair in pairs):
         recipe.append(p.synthesize.model_dump(exclude={"pairs_per_photo", "frames_per_pair"}))
     return fingerprint([p.seed, recipe, code, data, files, backend.facts() if t.deterministic else []])
 
