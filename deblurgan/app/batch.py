@@ -1,9 +1,10 @@
 """Photos that were handed in together: restored one after another, with what there is to show meanwhile."""
 
+import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Batch:
             yield item
         self.current = None
 
-    def _restored(self, number: int, item: Item, process: Process) -> Iterator[None]:
+    def _restored(self, number: int, item: Item, process: Process) -> Generator[None, None, Restored | Failed]:
         place = self.folder / f"{number:04d}"  # photos of one name do not meet
         (place / "source").mkdir(parents=True)
         source = place / "source" / item.name
@@ -122,10 +123,9 @@ class Batch:
         path = self.folder / ZIP
         with new_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for name, result in zip(distinct([result.name for result in results]), results, strict=True):
-                with archive.open(zipfile.ZipInfo(name, DATE), "w", force_zip64=True) as member:
-                    with open(result, "rb") as stream:
-                        while data := stream.read(1 << 20):
-                            member.write(data)
+                member = archive.open(zipfile.ZipInfo(name, DATE), "w", force_zip64=True)
+                with member, open(result, "rb") as stream:
+                    shutil.copyfileobj(stream, member)
         return path
 
 

@@ -49,6 +49,7 @@ class Guards:
         self.coming = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or pass it on and add headers to its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

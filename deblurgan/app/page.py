@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from deblurgan.app import trainings_tab, words
+from deblurgan.app import words
 from deblurgan.app.batch import Batch
 from deblurgan.app.choices import choices
 from deblurgan.app.folders import Folders
 from deblurgan.app.process import Process
+from deblurgan.app.trainings_tab import TrainingsTab
+from deblurgan.app.worker import Restored
 from deblurgan.restoration.photo_files import SUFFIXES
 
 MOST = 1000
@@ -76,12 +78,16 @@ class PhotosTab:
                 self.status = gr.HTML(elem_id="status", elem_classes="status")
             with gr.Column(scale=3, min_width=300):
                 self.slider = gr.ImageSlider(
-                    label="Before and after", interactive=False, max_height=560, elem_id="slider", buttons=["fullscreen"]
+                    label="Before and after",
+                    interactive=False,
+                    max_height=560,
+                    elem_id="slider",
+                    buttons=["fullscreen"],
                 )
                 self.shown = gr.Radio(label="Photo", visible=False, elem_id="shown", elem_classes="shown")
                 with gr.Row():
                     self.download = gr.DownloadButton("Download", visible=False, elem_id="download")
-                    self.download_all = gr.DownloadButton("Download all as a zip", visible=False, elem_id="download-all")
+                    self.download_all = gr.DownloadButton("Download all (zip)", visible=False, elem_id="download-all")
                 self.outcomes = gr.HTML(elem_id="outcomes", elem_classes="outcomes")
                 self.command = gr.HTML(elem_id="command", elem_classes="command")
 
@@ -124,7 +130,7 @@ class PhotosTab:
         choice = choices().get(name)
         if choice is None:
             return "", gr.skip()
-        return choice.about, gr.update(interactive=choice.neural, **({} if choice.neural else {"value": False}))
+        return choice.about, gr.update(interactive=True) if choice.neural else gr.update(interactive=False, value=False)
 
     def run(
         self, photos: list[str] | None, name: str, strength: float, auto: bool, ensemble: bool, request: gr.Request
@@ -188,7 +194,8 @@ class PhotosTab:
         }
 
     def _shown(self, batch: Batch, number: int) -> tuple[Any, Any]:
-        found = dict(enumerate(item.outcome for item in batch.items))[number]
+        found = batch.items[number].outcome
+        assert isinstance(found, Restored)
         label = f"Download {found.result.name}"
         return (str(found.before), str(found.after)), gr.update(value=str(found.result), label=label, visible=True)
 
@@ -231,7 +238,8 @@ def build(folders: Folders, process: Process, memory: float, examples: list[Path
         gr.Markdown("# Deblur photos\nEverything happens on the machine that this page comes from.")
         with gr.Tab("Photos", id="photos"):
             photos = PhotosTab(folders, process, memory, examples)
-        with gr.Tab("Trainings", id="trainings"):
-            trainings_tab.build(page)
+        with gr.Tab("Trainings", id="trainings") as tab:
+            compared = TrainingsTab(folders)
         photos.wire(page)
+        compared.wire(tab)
     return page.queue(max_size=QUEUE, default_concurrency_limit=1)

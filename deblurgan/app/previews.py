@@ -19,8 +19,11 @@ def write_previews(before: Path, after: Path, folder: Path) -> tuple[Path, Path,
         photo = read_photo(path)
         picture = _picture(photo)
         target = folder / f"{name}.{'png' if picture.mode == 'RGBA' else 'jpg'}"
-        options = {"quality": QUALITY, "subsampling": 0} if target.suffix == ".jpg" else {"compress_level": 1}
-        picture.save(target, icc_profile=photo.kept.get("icc_profile"), **options)
+        profile = photo.kept.get("icc_profile")
+        if target.suffix == ".jpg":
+            picture.save(target, icc_profile=profile, quality=QUALITY, subsampling=0)
+        else:
+            picture.save(target, icc_profile=profile, compress_level=1)
         pictures.append(target)
     return pictures[0], pictures[1], (photo.colours.shape[1], photo.colours.shape[0])
 

@@ -48,7 +48,7 @@ class Settings:
 
 
 def keep_to_this_machine(folder: Path) -> None:
-    """Set Gradio and the libraries under it up before they are imported: no telemetry, no downloads, no other folder."""
+    """Set up Gradio and what lies under it, before they are imported: no telemetry, no downloads, one folder."""
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]  # the command line says everything
     os.environ |= {
@@ -69,7 +69,7 @@ def refuse_addresses() -> None:
     async def refuse(url: str, *_: Any, **__: Any) -> str:
         raise ValueError(f"{url[:200]}: nothing is fetched from the web")
 
-    processing_utils.async_ssrf_protected_download = refuse  # type: ignore[assignment]
+    processing_utils.async_ssrf_protected_download = refuse
 
 
 def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
@@ -93,7 +93,9 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
         try:
             import gradio as gr
         except ImportError as error:
-            raise UserError(f"{error.name} is missing: run `make app`, or pip install -r requirements-app.txt") from None
+            raise UserError(
+                f"{error.name} is missing: run `make app`, or pip install -r requirements-app.txt"
+            ) from None
         from starlette.middleware import Middleware
 
         from deblurgan.app.examples import write_examples
@@ -131,6 +133,7 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
                 app_kwargs={"middleware": [guards], "docs_url": None, "redoc_url": None, "openapi_url": None},
                 theme=theme,
                 css_paths=Path(__file__).with_name("page.css"),
+                js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
             )
         except OSError as error:
             raise UserError(f"port {settings.port}: {error}; choose another one with --port") from None

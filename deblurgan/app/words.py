@@ -60,7 +60,9 @@ def outcomes(batch: Batch) -> str:
             link = f"<a href='{address(found.result)}' download='{html.escape(found.result.name)}'>Download</a>"
             rows.append(f"<tr><td>{name}</td><td>{said}</td><td>{link}</td></tr>")
         elif isinstance(item.outcome, Failed):
-            rows.append(f"<tr><td>{name}</td><td class='reason' colspan='2'>{html.escape(item.outcome.reason)}</td></tr>")
+            rows.append(
+                f"<tr><td>{name}</td><td class='reason' colspan='2'>{html.escape(item.outcome.reason)}</td></tr>"
+            )
         else:
             said = "not done" if batch.cancelled.is_set() else "at work" if item is batch.current else "waiting"
             rows.append(f"<tr><td>{name}</td><td class='note' colspan='2'>{said}</td></tr>")

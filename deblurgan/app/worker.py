@@ -5,7 +5,6 @@ Only here are networks and decoders run. Messages go to the page through a pipe.
 
 import contextlib
 import io
-import os
 import signal
 import sys
 import time
@@ -174,11 +173,12 @@ def _state(model: Path | None) -> tuple[int, ...]:
     """What changes when a model's file is made anew."""
     from deblurgan.restoration.options import MODEL
 
-    try:
-        found = os.stat(model or MODEL)
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    found: tuple[int, ...] = ()
+    for path in [model] if model else [MODEL, MODEL.with_suffix(".onnx")]:
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            found += state.st_mtime_ns, state.st_size, state.st_ino
+    return found
 
 
 def _notes(lines: Iterable[str], source: Path) -> Iterator[str]:
