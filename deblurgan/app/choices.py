@@ -7,7 +7,8 @@ from pathlib import Path
 
 from deblurgan.restoration.options import MODEL, WAYS
 
-PRETRAINED = Path("pretrained/generator.keras")
+ROOT = Path(__file__).parents[2]
+PRETRAINED = ROOT / "pretrained/generator.keras"
 SUFFIXES = (".onnx", ".keras")
 PROVENANCE = "provenance.json"
 """Member of a `.keras` archive that says where converted weights come from; read without Keras, which takes seconds."""
@@ -34,7 +35,8 @@ def choices() -> dict[str, Choice]:
     models = sorted(path for path in MODEL.parent.glob("*") if path.suffix in SUFFIXES and path.is_file())
     for path in [*models, PRETRAINED]:
         if path.is_file():
-            found.append(Choice(str(path), ("--model", str(path)), _about(path), True))
+            name = path.relative_to(ROOT) if path == PRETRAINED else path
+            found.append(Choice(str(name), ("--model", str(path)), _about(path), True))
     for name in WAYS[1:]:
         about = "A classical algorithm, without a network: it takes the blur for slight and round."
         found.append(Choice(ABOUT[name], ("--algorithm", name), about, False))

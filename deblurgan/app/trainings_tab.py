@@ -21,7 +21,7 @@ MEASURES = {
 }
 CURVE = "val/psnr"
 """What is drawn first."""
-COLOURS = ("#2563eb", "#ea580c")
+COLOURS = ("#3b82f6", "#ea580c")
 """Of the two trainings: told apart in light and dark, and by those who see no red or green."""
 QUICK: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "dvc"}
 
@@ -43,11 +43,11 @@ class TrainingsTab:
         """Lay the tab out."""
         self.said = gr.HTML("<p>Reading commits ...</p>", elem_id="trainings-said")
         self.measure = gr.Dropdown(list(MEASURES), value="Gain in PSNR, dB", label="Score", elem_id="measure")
-        self.plot = gr.LinePlot(x="training", y="score", x_title="commit", height=280, elem_id="scores", buttons=[])
+        self.plot = gr.LinePlot(x="training", y="score", x_title="commit", x_label_angle=-45, height=300, elem_id="scores", buttons=[])
         self.table = gr.HTML(elem_id="scores-table", elem_classes="outcomes scores")
         with gr.Row():
-            self.one = gr.Dropdown(label="One training", elem_id="one")
-            self.other = gr.Dropdown(label="Another", elem_id="other")
+            self.one = gr.Dropdown(label="One training", elem_id="one", min_width=280)
+            self.other = gr.Dropdown(label="Another", elem_id="other", min_width=280)
         self.panel = gr.Radio(label="Test panel", visible=False, elem_id="panel", elem_classes="shown")
         self.slider = gr.ImageSlider(
             label="One, and another", interactive=False, elem_id="panels", visible=False, buttons=["fullscreen"]

@@ -7,6 +7,7 @@ import contextlib
 import io
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from deblurgan.errors import UserError, explained
 
@@ -145,6 +148,7 @@ class Bench:
 def serve(pipe: Connection) -> None:
     """Restore what comes through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the page's; it closes the pipe
+    tqdm.set_lock(threading.RLock())  # one between processes would outlive a worker that is killed
     bench = Bench(pipe)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
