@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from conftest import ROOT
 
-WATCHED = '''
+WATCHED = """
 import socket
 _connect = socket.socket.connect
 def connect(self, address):
@@ -25,7 +25,7 @@ def connect(self, address):
         raise OSError("the network is cut")
     return _connect(self, address)
 socket.socket.connect = connect
-'''
+"""
 """A `sitecustomize`: processes reach this machine alone, and what they tried is written down."""
 
 

@@ -17,6 +17,8 @@ LOCK = ".lock"
 EXAMPLES = "examples"
 KEPT = 3600.0
 """Seconds after which files that nobody has touched are deleted, also while the page is open."""
+HALF = 300.0
+"""The same for uploads that are not complete."""
 EVERY = 60.0
 """Seconds between two looks."""
 
@@ -57,16 +59,16 @@ class Folders:
 
     def sweep(self) -> None:
         """Delete what has not been touched for long."""
-        limit = time.time() - self.kept
+        now = time.time()
         for entry in self.root.iterdir():
             if entry.name in (LOCK, EXAMPLES):
                 continue
-            newest = max((_touched(path) for path in (entry, *entry.rglob("*"))), default=0.0)
-            if newest < limit:
-                if entry.is_dir():
-                    shutil.rmtree(entry, ignore_errors=True)
-                else:  # an upload that was cut off
+            newest = max(_touched(path) for path in (entry, *entry.rglob("*")))
+            if not entry.is_dir():  # an upload that is coming, or that nobody has finished
+                if newest < now - min(HALF, self.kept):
                     entry.unlink(missing_ok=True)
+            elif newest < now - self.kept:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ class Guards:
         coming = int(length) if upload else 0
         self.coming += coming
         try:
-            await self.app(scope, receive, guarded)
+            await self.app(scope, _whole(receive) if upload else receive, guarded)
         finally:
             self.coming -= coming
 
@@ -108,6 +108,19 @@ def host_of(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0]
+
+
+def _whole(receive: Receive) -> Receive:
+    """Make an upload that is cut off one that is refused: Gradio's parser deletes its files then, and only then."""
+    from starlette.formparsers import MultiPartException
+
+    async def received() -> MutableMapping[str, Any]:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MultiPartException("the upload was cut off")
+        return message
+
+    return received
 
 
 async def _say(send: Send, status: int, reason: str) -> None:

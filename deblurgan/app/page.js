@@ -40,6 +40,10 @@
     });
   };
   const look = () => {
+    // a filter for choosing alone: what is dropped and cannot be read is named with its reason
+    document.querySelectorAll('#photos input[type="file"]:not([accept^="image"])').forEach((input) => {
+      input.accept = "image/*,.heic,.heif,.hif,.tif,.tiff,.avif";
+    });
     document.querySelectorAll('[data-testid="slider"]:not([data-equipped])').forEach(equip);
     document.querySelectorAll('[data-testid="imageslider-image"][alt=""]').forEach((image) => {
       image.alt = image.style.clipPath ? "right picture" : "left picture";

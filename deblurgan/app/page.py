@@ -14,7 +14,6 @@ from deblurgan.app.folders import Folders
 from deblurgan.app.process import Process
 from deblurgan.app.trainings_tab import TrainingsTab
 from deblurgan.app.worker import Restored
-from deblurgan.restoration.photo_files import SUFFIXES
 
 MOST = 1000
 """Photos that can be handed in together: as many as Gradio takes in one upload."""
@@ -51,9 +50,7 @@ class PhotosTab:
         first = next(iter(offered.values()))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.photos = gr.File(
-                    label="Photos", file_count="multiple", file_types=list(SUFFIXES), height=190, elem_id="photos"
-                )
+                self.photos = gr.File(label="Photos", file_count="multiple", height=190, elem_id="photos")
                 if self.examples:
                     self.samples = gr.Dataset(
                         components=[gr.Image(visible=False)],

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> None:
     """Write the page, and open it where that is asked for."""
     parser = argparse.ArgumentParser(
         prog="python -m deblurgan plots",
-        description=f"Write {FOLDER}/index.html: loss curves, samples and test panels, of the working tree or of several "
-        "revisions beside each other. The page needs no network.",
+        description=f"Write {FOLDER}/index.html: loss curves, samples and test panels, of the working tree or of "
+        "several revisions beside each other. The page needs no network.",
     )
     parser.add_argument("revisions", nargs="*", metavar="REVISION", help="what to compare, as for `dvc plots diff`")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")

@@ -43,7 +43,9 @@ class TrainingsTab:
         """Lay the tab out."""
         self.said = gr.HTML("<p>Reading commits ...</p>", elem_id="trainings-said")
         self.measure = gr.Dropdown(list(MEASURES), value="Gain in PSNR, dB", label="Score", elem_id="measure")
-        self.plot = gr.LinePlot(x="training", y="score", x_title="commit", x_label_angle=-45, height=300, elem_id="scores", buttons=[])
+        self.plot = gr.LinePlot(
+            x="training", y="score", x_title="commit", x_label_angle=-45, height=300, elem_id="scores", buttons=[]
+        )
         self.table = gr.HTML(elem_id="scores-table", elem_classes="outcomes scores")
         with gr.Row():
             self.one = gr.Dropdown(label="One training", elem_id="one", min_width=280)
@@ -142,10 +144,11 @@ class TrainingsTab:
         """Draw a curve of two trainings."""
         import pandas
 
+        names = {training.rev: training.name for training in trainings()}
         rows = []
         for rev in dict.fromkeys((one, other)):
-            if rev and self._known(rev):
-                rows += [(step, value, rev[:7]) for step, value in curves_of(rev).get(curve or "", [])]
+            if rev in names:
+                rows += [(step, value, names[rev]) for step, value in curves_of(rev).get(curve or "", [])]
         frame = pandas.DataFrame(rows, columns=["step", "value", "training"])
         colours = dict(zip(dict.fromkeys(row[2] for row in rows), COLOURS, strict=False))
         return gr.update(value=frame, y_title=curve or "", color_map=colours)
