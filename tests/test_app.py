@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import signal
+import sys
 import threading
 import time
 import zipfile
@@ -18,7 +19,7 @@ from PIL import Image
 from skimage import data
 
 from deblurgan.app import choices as offered
-from deblurgan.app import words
+from deblurgan.app import server, words
 from deblurgan.app.batch import Batch, distinct
 from deblurgan.app.command import AUTH, read_settings
 from deblurgan.app.folders import Folders, temporary
@@ -77,6 +78,17 @@ def test_a_reverse_proxy_names_its_host():
     found = read_settings(["--address", "https://photos.example.org/deblur/"])
     assert found.address == "https://photos.example.org/deblur"
     assert "photos.example.org" in hosts_of(found)
+
+
+def test_without_gradio_one_line_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    for name in ("NO_PROXY", "no_proxy", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "")  # which the page sets, and pytest sets back
+    with pytest.raises(UserError, match="run `make app`"):
+        server.run(read_settings([]))
+    assert not list(tmp_path.iterdir())
 
 
 # choices
@@ -188,6 +200,8 @@ def test_answers_forbid_the_browser_to_fetch_from_elsewhere(guards):
 
 
 def test_uploads_have_a_limit_and_a_length(guards, tmp_path):
+    pytest.importorskip("starlette", reason="comes with Gradio")
+
     def upload(length: str | None, path: str = "/gradio_api/upload") -> int:
         more = {} if length is None else {"content_length": length}
         return ask(guards, path, "POST", host="localhost", **more)[0]

@@ -3,13 +3,16 @@
 DEBLURGAN_TEST_SCREENSHOTS names a folder that takes the pictures of docs/app.md.
 """
 
+import asyncio
 import io
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -87,17 +90,22 @@ def train(folder: Path, gain: float, steps: int) -> None:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """A repository with three trainings, the panels of the first of which are not in the cache."""
+    """A repository with three trainings and an experiment; the panels of the first are not in the cache."""
     folder = tmp_path_factory.mktemp("work") / "a place"
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
     config = "[core]\n    analytics = false\n    remote = s\n['remote \"s\"']\n    url = s3://nobodys-bucket\n"
     (folder / ".dvc/config").write_text(config)
+    plots = "plots:\n- val:\n    x: step\n    y:\n      metrics/train/plots/metrics/val/psnr.tsv: psnr\n"
+    (folder / "dvc.yaml").write_text(plots)
     train(folder, 0.2, 400)
     shutil.rmtree(folder / ".dvc/cache")
     train(folder, 0.5, 600)
     train(folder, 0.8, 800)
+    train(folder, 0.9, 700)
+    git(folder, "update-ref", f"refs/exps/ab/{'c' * 38}/bolder", "HEAD")
+    git(folder, "reset", "-q", "--hard", "HEAD~1")
     return folder
 
 
@@ -118,10 +126,10 @@ def chromium():
 class Visit:
     """A person before the page, in a browser of their own."""
 
-    def __init__(self, chromium, page: Page, width: int = 1280, scheme: str = "light") -> None:
+    def __init__(self, chromium, page: Page, width: int = 1280, scheme: str = "light", context=None) -> None:
         self.requests: list[str] = []
         self.problems: list[str] = []
-        self.context = chromium.new_context(
+        self.context = context or chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True
         )
         self.tab = self.context.new_page()
@@ -336,10 +344,11 @@ def test_results_are_gone_when_the_page_is_closed(visit, page, photos):
 def test_trainings_are_compared(visit, page):
     one = visit()
     one.tab.get_by_role("tab", name="Trainings").click()
-    one.tab.locator("#scores-table tbody tr").nth(2).wait_for()
-    assert [row.split("\t")[3] for row in one.tab.locator("#scores-table tbody tr").all_inner_texts()] == [
-        "+0.80", "+0.50", "+0.20",
-    ]  # fmt: skip
+    one.tab.locator("#scores-table tbody tr").nth(3).wait_for()
+    table = [row.split("\t") for row in one.tab.locator("#scores-table tbody tr").all_inner_texts()]
+    assert [row[3] for row in table] == ["+0.90", "+0.80", "+0.50", "+0.20"]
+    assert [row[5] for row in table] == ["experiment", *(f"A training of {steps} steps" for steps in (800, 600, 400))]
+    assert table[0][0] == "bolder"
     for plot in ("#scores", "#curves"):
         one.tab.locator(f"{plot} canvas, {plot} svg.marks").first.wait_for()
     one.tab.locator("#panels img").nth(1).wait_for()
@@ -359,6 +368,90 @@ def test_trainings_are_compared(visit, page):
     one.tab.locator("#curves canvas, #curves svg.marks").first.wait_for()
 
 
+def test_plots_of_dvc_need_no_network(workplace, chromium):
+    command = [sys.executable, "-m", "deblurgan", "plots", "HEAD~1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=workplace, env=environment, check=True, capture_output=True)
+    context = chromium.new_context()
+    tab, asked, errors = context.new_page(), [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((workplace / "dvc_plots/index.html").as_uri())
+    tab.locator(".vega-embed canvas, .vega-embed svg.marks").first.wait_for(timeout=PATIENCE)
+    assert not errors
+    assert [url for url in asked if not url.startswith("file:")] == []
+    context.close()
+
+
+# behind a proxy
+
+
+@pytest.fixture
+def proxy():
+    """A reverse proxy that shows the page of `upstream` below /deblur/."""
+    import aiohttp
+    from aiohttp import web
+
+    upstream: list[str] = []
+
+    async def passed_on(request):
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            target = f"{upstream[0]}/{request.match_info['rest']}?{request.query_string}".rstrip("?")
+            headers = {**request.headers, "X-Forwarded-Proto": "http"}
+            body = request.content if request.can_read_body else None
+            async with session.request(
+                request.method, target, headers=headers, data=body, allow_redirects=False, timeout=None
+            ) as answer:
+                kept = {name: value for name, value in answer.headers.items() if name != "Transfer-Encoding"}
+                passed = web.StreamResponse(status=answer.status, headers=kept)
+                await passed.prepare(request)
+                async for part in answer.content.iter_any():
+                    await passed.write(part)
+                return passed
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/deblur/{rest:.*}", passed_on)
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    loop = asyncio.new_event_loop()
+
+    async def start():
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+
+    thread = threading.Thread(target=lambda: (loop.run_until_complete(start()), loop.run_forever()), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{port}/deblur", upstream
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+
+
+def test_behind_a_reverse_proxy_and_a_password(workplace, proxy, chromium, photos, tmp_path):
+    address, upstream = proxy
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    upstream.append(f"http://127.0.0.1:{port}")
+    arguments = ["--address", address, "--auth", "ann:secret", "--port", str(port)]
+    with served(workplace, tmp_path / "home", *arguments) as page:
+        page.address = f"{address}/"
+        context = chromium.new_context(accept_downloads=True)
+        tab = context.new_page()
+        tab.set_default_timeout(PATIENCE)
+        tab.goto(page.address)
+        tab.get_by_label("username").fill("ann")
+        tab.get_by_label("password").fill("secret")
+        tab.get_by_role("button", name="Login").click()
+        tab.wait_for_selector("#start")
+        one = Visit(chromium, page, context=context)
+        one.hand_in(photos / "part 6.png")
+        one.choose("Unsharp masking")
+        one.deblur()
+        assert one.downloaded("#outcomes a")[0] == "part 6.png"
+        assert one.downloaded("#download") == one.downloaded("#outcomes a")
+        one.leave()
+
+
 # pictures
 
 
@@ -370,7 +463,8 @@ def test_it_fits_the_screen(visit, photos, width, scheme):
     one.tab.set_input_files("#photos input[type=file]", [str(photos / "text.jpg")])
     one.tab.locator("#photos").get_by_text("text").first.wait_for()
     one.tab.wait_for_timeout(500)
-    one.choose("Richardson-Lucy")
+    if width < 1000:
+        one.choose("Richardson-Lucy")
     one.deblur(2)
     one.picture(f"photos-{width}")
     wide = one.tab.evaluate(

@@ -35,8 +35,9 @@ def choices() -> dict[str, Choice]:
     models = sorted(path for path in MODEL.parent.glob("*") if path.suffix in SUFFIXES and path.is_file())
     for path in [*models, PRETRAINED]:
         if path.is_file():
-            name = path.relative_to(ROOT) if path == PRETRAINED else path
-            found.append(Choice(str(name), ("--model", str(path)), _about(path), True))
+            shown = path.relative_to(ROOT) if path == PRETRAINED else path
+            named = shown if shown.is_file() else path  # from another folder
+            found.append(Choice(str(shown), ("--model", str(named)), _about(path), True))
     for name in WAYS[1:]:
         about = "A classical algorithm, without a network: it takes the blur for slight and round."
         found.append(Choice(ABOUT[name], ("--algorithm", name), about, False))

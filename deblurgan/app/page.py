@@ -14,6 +14,7 @@ from deblurgan.app.folders import Folders
 from deblurgan.app.process import Process
 from deblurgan.app.trainings_tab import TrainingsTab
 from deblurgan.app.worker import Restored
+from deblurgan.restoration.tiles import MEMORY
 
 MOST = 1000
 """Photos that can be handed in together: as many as Gradio takes in one upload."""
@@ -145,7 +146,7 @@ class PhotosTab:
         arguments += ["--strength", f"{strength:g}"] if strength != 1 else []
         arguments += ["--auto"] if auto else []
         arguments += ["--ensemble"] if ensemble and choice.neural else []
-        arguments += ["--memory", f"{self.memory:g}"] if self.memory != 2.5 else []
+        arguments += ["--memory", f"{self.memory:g}"] if self.memory != MEMORY else []
         self.folders.drop(session)
         uploads = [Path(photo) for photo in photos[:MOST]]
         batch = Batch(uploads, self.folders.new(session), tuple(arguments), threading.Event())

@@ -17,6 +17,8 @@ from deblurgan.files import new_file
 
 FOLDER = Path("dvc_plots")
 SCRIPT = "vega.js"
+EXPOSED = "window.vega = vega; window.vegaLite = vegaLite; window.vegaEmbed = vegaEmbed;"
+"""What DVC's page calls."""
 TEMPLATE = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -69,7 +71,7 @@ def write_script(folder: Path) -> None:
     except ImportError:
         raise UserError("vl_convert is missing: run `make plots`, or pip install -r requirements-app.txt") from None
     with new_file(folder / SCRIPT) as partial:
-        partial.write_text(vl_convert.javascript_bundle(), encoding="utf-8")
+        partial.write_text(vl_convert.javascript_bundle(EXPOSED), encoding="utf-8")
 
 
 def write_page(revisions: Sequence[str]) -> Path:

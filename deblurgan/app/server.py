@@ -142,7 +142,7 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
         try:
             ready(f"The page is at {settings.address or where}; Ctrl-C ends it.")
             if settings.browser:
-                webbrowser.open(where)
+                webbrowser.open(settings.address or where)
             while not ended.wait(1):
                 pass
         finally:
