@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -78,6 +79,18 @@ def test_a_reverse_proxy_names_its_host():
     found = read_settings(["--address", "https://photos.example.org/deblur/"])
     assert found.address == "https://photos.example.org/deblur"
     assert "photos.example.org" in hosts_of(found)
+
+
+def test_an_address_that_is_taken_or_elsewhere_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} is taken: choose another one with --port"):
+            server.check_address("127.0.0.1", port)
+    server.check_address("127.0.0.1", port)
+    server.check_address("127.0.0.1", None)
+    for host in ("203.0.113.7", "no such host"):
+        with pytest.raises(UserError, match=f"--host {host} cannot be listened on: "):
+            server.check_address(host, None)
 
 
 def test_without_gradio_one_line_says_what_to_do(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """Gradio set up so that it keeps to this machine, and served."""
 
+import errno
 import os
 import signal
+import socket
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -62,6 +64,26 @@ def keep_to_this_machine(folder: Path) -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), local)))
 
 
+def check_address(host: str, port: int | None) -> None:
+    """Refuse an address that cannot be listened on.
+
+    Raises
+    ------
+    UserError
+        It says why.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} is taken: choose another one with --port") from None
+        what = f"--host {host}" + (f" --port {port}" if port else "")
+        raise UserError(f"{what} cannot be listened on: {error.strerror or error}") from None
+
+
 def refuse_addresses() -> None:
     """Keep Gradio from fetching what a request names by address instead of uploading it."""
     from gradio import processing_utils
@@ -85,8 +107,9 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
     Raises
     ------
     UserError
-        Gradio is missing, or the port is taken.
+        Gradio is missing, the port is taken, or the host is none of this machine.
     """
+    check_address(settings.host, settings.port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the folder is deleted
     with temporary() as folders:
         keep_to_this_machine(folders.root)
@@ -114,7 +137,7 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
         )
         try:
             _, where, _ = page.launch(
-                server_name=settings.host,
+                server_name=f"[{settings.host}]" if ":" in settings.host else settings.host,
                 server_port=settings.port,
                 share=False,
                 quiet=True,
@@ -136,7 +159,7 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
                 js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
             )
         except OSError as error:
-            raise UserError(f"port {settings.port}: {error}; choose another one with --port") from None
+            raise UserError(f"the page cannot be served: {error}") from None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
         try:
