@@ -11,7 +11,7 @@ SECTIONS := split|fetch_unsplash|ingest_gopro|clean|synthesize|resize|generator|
 DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|($(SECTIONS))\.[a-z_0-9.]+$$)|.*\.py$$
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro experiments report test lint format deps requirements
+.PHONY: help install repro experiments report app plots test lint format deps requirements
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -22,6 +22,10 @@ $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-app: $(VENV)/.installed requirements-app.txt
+	$(PIP) -r requirements-app.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
@@ -38,6 +42,12 @@ repro: install  ## Run the pipeline: data, training, evaluation, deblurred photo
 
 experiments: install  ## List experiments of the last commits: changed parameters, PSNR, gain, SSIM
 	@[ -t 1 ] || export COLUMNS=120; python -m dvc exp show --only-changed --drop '$(DROPPED)' --precision 3 -n 3
+
+app: $(VENV)/.installed-app  ## Open the page in the browser: deblur photos, compare trainings
+	python -m deblurgan app
+
+plots: $(VENV)/.installed-app  ## Write dvc_plots/index.html, which needs no network, and open it (REVS="HEAD~1 HEAD")
+	python -m deblurgan plots --open $(REVS)
 
 test: $(VENV)/.installed-dev  ## Run the tests
 	python -m pytest
@@ -58,5 +68,5 @@ report: install  ## Compare scores and parameters with another revision, as Mark
 	@.ci/report $(BASE)
 
 requirements:  ## Compile the requirements*.in for Python 3.11 to 3.13 (needs uv)
-	for name in requirements requirements-jax requirements-dask requirements-dev; do \
+	for name in requirements requirements-jax requirements-dask requirements-app requirements-dev; do \
 	  uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt || exit 1; done

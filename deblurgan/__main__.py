@@ -9,6 +9,8 @@ keep_interrupts_short()
 
 COMMANDS = {
     "deblur": ("deblurgan.restoration.command", "deblur photos, folders and clips of yours"),
+    "app": ("deblurgan.app.command", "the same in the browser, and trainings compared"),
+    "plots": ("deblurgan.app.plots", "write DVC's page of plots so that it needs no network"),
     "preset": ("deblurgan.presets", "list the recipes of real trainings, or run one as an experiment"),
     "weights": ("deblurgan.published.command", "list published weights, or make a model of them"),
     "scores": ("deblurgan.evaluation.scores", "print what the last evaluation found"),

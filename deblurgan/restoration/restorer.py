@@ -3,6 +3,7 @@
 import functools
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -55,6 +56,8 @@ class Restorer:
         self.method, self.tile, self.memory, self.strength = method, tile, memory, strength
         self.guard = guard
         self.said: set[str] = set()
+        self.watched: Callable | None = None
+        """What yields a photo's tiles one by one, see `tiles.restore`; None: a bar."""
 
     def check(self, size: tuple[int, int]) -> None:
         """Refuse a photo of (height, width) that cannot be restored within the memory.
@@ -95,7 +98,7 @@ class Restorer:
             tqdm.write(f"deblur: warning: {warning}", file=sys.stderr)
             self.said.add(warning)
         bar = functools.partial(tqdm, desc="tiles", unit="tile", leave=False, delay=DELAY, file=sys.stderr)
-        found = tiles.restore(self.method, photo.colours, tile, bar)
+        found = tiles.restore(self.method, photo.colours, tile, self.watched or bar)
         if self.strength != 1:
             found -= photo.colours
             found *= self.strength

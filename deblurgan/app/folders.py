@@ -1,0 +1,118 @@
+"""Where uploads, results and previews lie: a temporary folder that is gone when the page ends, at the latest."""
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from deblurgan.files import locked
+
+PREFIX = "deblurgan-app-"
+LOCK = ".lock"
+EXAMPLES = "examples"
+KEPT = 3600.0
+"""Seconds after which files that nobody has touched are deleted, also while the page is open."""
+HALF = 300.0
+"""The same for uploads that are not complete."""
+EVERY = 60.0
+"""Seconds between two looks."""
+
+
+class Folders:
+    """Temporary files of one page.
+
+    Parameters
+    ----------
+    root
+        The folder; everything in it but `EXAMPLES` is deleted when it has not been touched for `kept` seconds.
+    kept
+        Seconds.
+    """
+
+    def __init__(self, root: Path, kept: float = KEPT) -> None:
+        self.root, self.kept = root, kept
+        self.lock = threading.Lock()
+        self.owned: dict[str, list[Path]] = {}
+
+    def new(self, session: str) -> Path:
+        """Make a folder for what belongs to a session of the browser; its name cannot be guessed."""
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.root))
+        with self.lock:
+            self.owned.setdefault(session, []).append(folder)
+        return folder
+
+    def drop(self, session: str) -> None:
+        """Delete what belongs to a session."""
+        with self.lock:
+            folders = self.owned.pop(session, [])
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(_size(path) for path in self.root.rglob("*"))
+
+    def sweep(self) -> None:
+        """Delete what has not been touched for long."""
+        now = time.time()
+        for entry in self.root.iterdir():
+            if entry.name in (LOCK, EXAMPLES):
+                continue
+            newest = max(_touched(path) for path in (entry, *entry.rglob("*")))
+            if not entry.is_dir():  # an upload that is coming, or that nobody has finished
+                if newest < now - min(HALF, self.kept):
+                    entry.unlink(missing_ok=True)
+            elif newest < now - self.kept:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary(kept: float = KEPT) -> Iterator[Folders]:
+    """A temporary folder for the body, swept meanwhile; what pages left that were killed is deleted first."""
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            _remove_left(left)
+    root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
+    ended = threading.Event()
+    folders = Folders(root, kept)
+
+    def sweep() -> None:
+        while not ended.wait(min(EVERY, kept)):
+            with contextlib.suppress(OSError):  # what others delete meanwhile
+                folders.sweep()
+
+    with locked(root / LOCK, wait=False):
+        threading.Thread(target=sweep, daemon=True).start()
+        try:
+            yield folders
+        finally:
+            ended.set()
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Delete a page's folder, if it is this user's and the page is gone."""
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and found.st_mtime < time.time() - EVERY:
+        with locked(folder / LOCK, wait=False):  # else BlockingIOError: the page lives
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _touched(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
