@@ -2,8 +2,8 @@
 
 On each level of a pyramid two steps alternate. The latent image: what is closest to the photo with few gradients (Xu,
 Zheng and Jia, "Unnatural L0 sparse representation for natural image deblurring", CVPR 2013). The kernel: least squares
-on gradients of the latent image (Cho and Lee, "Fast motion deblurring", SIGGRAPH Asia 2009), here within the bounds that
-a kernel has: negative values that are cut off afterwards leave a kernel far less like the true one.
+on gradients of the latent image (Cho and Lee, "Fast motion deblurring", SIGGRAPH Asia 2009), here within a kernel's
+bounds: negative values that are cut off afterwards leave a kernel that is far less like the true one.
 """
 
 from collections.abc import Sequence

@@ -67,8 +67,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         choices=WAYS,
         default="deblurgan",
         help="deblurgan, the network; blind, which finds the one blur of a shaken photo and undoes it; auto: sharp "
-        "photos stay, one blur is undone by blind, the network does the others; or a classical one that guesses a slight "
-        "round blur (default: %(default)s)",
+        "photos stay, one blur is undone by blind, the network does the others; or a classical one that guesses a "
+        "slight round blur (default: %(default)s)",
     )
     parser.add_argument(
         "--kernel-size",
