@@ -5,6 +5,7 @@ of the photo and up to several sizes, and judged without the sharp photo: what u
 what does not makes them ring. So a wrong size, a scene with several motions and a photo that is sharp are noticed.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +129,7 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
 def edged_parts(values: np.ndarray, full: float) -> list[np.ndarray]:
     """In each quarter of a channel the square with most edges, clipped highlights left out; those without edges go."""
     strength = ndimage.gaussian_gradient_magnitude(values, EDGES)
-    strength[values >= full] = 0
+    strength[ndimage.maximum_filter(values, 2 * math.ceil(4 * EDGES) + 1) >= full] = 0
     height, width = (min(PATCH, side // 2) for side in values.shape)
     parts, sums = [], []
     for top in (0, values.shape[0] // 2):
@@ -163,7 +164,7 @@ def _estimated(
 
 def _sparser(part: np.ndarray, kernel: np.ndarray, noise: float, full: float) -> float:
     """The ratio of `Estimate.sparsities`."""
-    after = deconvolution.deconvolved(part, kernel, noise, full)
+    after = deconvolution.deconvolved(part, kernel, noise, full, steps=1)
     return _mean_to_root_mean_square(np.clip(after, 0, 1)) / _mean_to_root_mean_square(part)
 
 

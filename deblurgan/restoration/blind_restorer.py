@@ -61,5 +61,5 @@ class BlindRestorer(Restorer):
 def picture(kernel: np.ndarray) -> bytes:
     """Draw a kernel, as a PNG."""
     stream = io.BytesIO()
-    Image.fromarray(kernel_sheet([kernel], zoom=ZOOM)).save(stream, format="PNG")
+    Image.fromarray(kernel_sheet([kernel], columns=1, zoom=ZOOM)).save(stream, format="PNG")
     return stream.getvalue()

@@ -28,7 +28,8 @@ EXPONENT = 0.8
 """Of the hyper-Laplacian prior; photos have 0.5 to 0.8."""
 BETAS = (4.0, 16.0, 64.0, 256.0)
 """Penalties of the splitting, from weak to strong."""
-STEPS_PER_BETA = 3
+STEPS = 3
+"""Taken with each of them."""
 HURRY = 0.8
 """What was not observed is moved by so much more than its expectation asks for: fewer steps are needed."""
 PRIOR = 0.2
@@ -63,7 +64,9 @@ def _shrunk(field: np.ndarray, beta: float) -> np.ndarray:
     return np.copysign(np.maximum(size, 0, out=size), field, out=size)
 
 
-def deconvolved(image: np.ndarray, kernel: np.ndarray, noise: float, full: float = np.inf) -> np.ndarray:
+def deconvolved(
+    image: np.ndarray, kernel: np.ndarray, noise: float, full: float = np.inf, steps: int = STEPS
+) -> np.ndarray:
     """Deconvolve one channel.
 
     Parameters
@@ -76,6 +79,8 @@ def deconvolved(image: np.ndarray, kernel: np.ndarray, noise: float, full: float
         Standard deviation of what `kernel` does not explain: noise, and errors of the kernel.
     full
         Values from which on the sensor was full.
+    steps
+        Taken with each penalty: one shows what comes out, more make it better.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def deconvolved(image: np.ndarray, kernel: np.ndarray, noise: float, full: float
     k = fourier.transfer(kernel, y.shape)
     k_power, d_power = fourier.power(k), fourier.difference_power(y.shape)
     x, weight = y.copy(), PRIOR / noise**2
-    for step, beta in enumerate(np.repeat(BETAS, STEPS_PER_BETA)):
+    for step, beta in enumerate(np.repeat(BETAS, steps)):
         if step:
             y *= -np.float32(HURRY)
             y += np.float32(1 + HURRY) * fourier.image_of(fourier.spectrum(x) * k, y.shape)
