@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.images import to_linear
 from deblurgan.restoration import deconvolution, tiles
 from deblurgan.restoration.kernel_estimation import estimate, likeness, radius, trimmed
@@ -38,8 +39,9 @@ BORDER = 16
 """Pixels at the borders of a part that are not judged."""
 NO_WORSE = 0.005
 """A smaller kernel is taken where its `Estimate.sparsity` is by no more than this above the best."""
-EXPLAINED = 0.88
-"""Sparsity up to which one blur explains a photo."""
+EXPLAINED, EXPLAINED_ALIKE, ALIKE = 0.87, 0.9, 0.85
+"""Sparsity up to which one blur explains a photo: the second where the kernels of two halves are as like as the third.
+Of filmed frames of GoPro and REDS, which blind deconvolution would harm, none is below."""
 EVERYWHERE = 0.97
 """Sparsity of the worst part up to which it does so everywhere."""
 SLIGHT = 2.0
@@ -62,36 +64,36 @@ class Estimate:
         normalized sparsity measure", CVPR 2011).
     agreement : float
         Likeness, 0 to 1, of the kernels of two halves of the photo.
+    nothing : str
+        Why nothing was estimated.
     """
 
     kernel: np.ndarray
     noise: float
     sparsities: tuple[float, ...]
     agreement: float
+    nothing: str = ""
 
     @property
     def sparsity(self) -> float:
-        """Mean of `sparsities`."""
-        return float(np.mean(self.sparsities))
+        """Mean of `sparsities`; 1 where nothing was estimated."""
+        return float(np.mean(self.sparsities or (1.0,)))
 
     @property
     def doubt(self) -> str:
         """Why the photo is better left as it is; empty if one blur explains it."""
         if not self.sparsities:
-            return "too small, or without edges that show a blur"
+            return self.nothing
         if radius(self.kernel) < SLIGHT:
             return "its blur is slight"
-        if self.sparsity > EXPLAINED or max(self.sparsities) > EVERYWHERE:
+        limit = EXPLAINED_ALIKE if self.agreement >= ALIKE else EXPLAINED
+        if self.sparsity > limit or max(self.sparsities) > EVERYWHERE:
             return "no single blur explains it"
         return ""
 
     def method(self, *, in_light: bool) -> tiles.Method:
         """What undoes the blur."""
         return deconvolution.method(self.kernel, self.noise, in_light=in_light)
-
-
-NOTHING = Estimate(np.ones((1, 1)), 1.0, (), 0.0)
-"""Where nothing can be estimated."""
 
 
 def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = None) -> Estimate:
@@ -111,6 +113,8 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
     Estimate
         The same for the same photo on any number of cores.
     """
+    if looks_sharp(colours):
+        return _nothing("it does not look blurred")
     grey = (colours @ GREY + np.float32(1)) / 2
     values = to_linear(grey) if in_light else np.clip(grey, 0, 1)
     full = float(to_linear(np.array(deconvolution.FULL))) if in_light else deconvolution.FULL
@@ -118,12 +122,16 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
     tried = [one for one in ([side] if side else SIDES) if one <= longest]
     parts = edged_parts(values, full) if tried else []
     if not parts:
-        return NOTHING
+        return _nothing("too small, or without edges that show a blur")
     noise = float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         found = [_estimated(parts, one, noise, full, threads) for one in tried]
     best = min(one.sparsity for one in found)
     return next(one for one in found if one.sparsity <= best + NO_WORSE)
+
+
+def _nothing(why: str) -> Estimate:
+    return Estimate(np.ones((1, 1)), deconvolution.noise_of(np.zeros((3, 3))), (), 0.0, why)
 
 
 def edged_parts(values: np.ndarray, full: float) -> list[np.ndarray]:
