@@ -4,7 +4,8 @@ r"""What blind deconvolution gains on shaken photos, and whether it harms photos
     python -m benchmarks.blind KODAK --noise 1 --way light --every 4        # minutes
     python -m benchmarks.blind KODAK --mild                                 # sharp photos and slight blur
     python -m benchmarks.blind --pairs GOPRO_Large/test REDS/train          # filmed scenes
-    python -m benchmarks.blind KODAK --size 800x800 --size 6000x4000        # seconds and memory
+    python -m benchmarks.blind KODAK --size 800x800                         # seconds and memory of one photo
+    python -m benchmarks.blind KODAK --pictures docs                        # the first ten, to look at
 
 Sharp photos are shaken by trajectories of this project whose kernels are 15 to 31 pixels wide; the size is not given.
 PSNR is measured after registration, since a blur does not say where the scene was. `true kernel` is the same
@@ -26,6 +27,7 @@ from skimage import restoration
 from skimage.registration import phase_cross_correlation
 from tqdm import tqdm
 
+from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import draw_blur, mild_blur
 from deblurgan.blur.trajectory import random_path
@@ -35,6 +37,7 @@ from deblurgan.files import files_below
 from deblurgan.images import from_linear, quantize, read_rgb, to_float, to_linear, to_uint8
 from deblurgan.layout import find_pairs
 from deblurgan.params import load
+from deblurgan.pictures import captioned, side_by_side, stacked
 from deblurgan.restoration import blind, deconvolution, tiles
 from deblurgan.restoration.kernel_estimation import likeness, radius
 
@@ -46,6 +49,10 @@ BRIGHTER = 2.0
 """How many times as much light falls on photos with clipped highlights."""
 BORDER = 8
 """Pixels that are left out at the borders of registered images."""
+PART = (160, 240)
+"""Height and width of what is drawn of a photo, pixels."""
+SHEETS, ROWS, QUALITY = 2, 5, 85
+"""Pictures, photos in each, and the quality of their JPEG."""
 WAYS = ("light", "stored", "clipped")
 
 
@@ -164,18 +171,49 @@ def row(name: str, cases: Iterable[Case], every_image: Callable[[str], None]) ->
     return f"{start}| {statistics.median(likenesses):.2f}, {alike:.0f} % |"
 
 
+def drawn(case: Case) -> np.ndarray:
+    """A shaken photo's part whose error falls most, before and after, and the kernels: found and true."""
+    found = blind.estimate_blur(to_float(case.blur), in_light=True)
+    result = case.blur if found.doubt else tiles.deblur(found.method(in_light=True), case.blur)
+    images = (case.blur, result, case.sharp)
+    errors = [ndimage.uniform_filter(np.square(one.astype(float) - case.sharp).mean(axis=2), PART) for one in images]
+    half = (PART[0] // 2, PART[1] // 2)
+    inner = (errors[0] - errors[1])[half[0] : -half[0], half[1] : -half[1]]
+    top, left = np.unravel_index(inner.argmax(), inner.shape)
+    parts = [one[top : top + PART[0], left : left + PART[1]] for one in images]
+    captions = (*(f"{registered_psnr(one, case.sharp):.1f} dB" for one in images[:2]), "sharp")
+    columns = [captioned(part, text) for part, text in zip(parts, captions, strict=True)]
+    assert case.kernel is not None
+    for kernel, text in ((found.kernel, "kernel: found"), (case.kernel, "true")):
+        sheet = kernel_sheet([kernel], columns=1, zoom=max(1, (PART[0] - 12) // len(kernel)))
+        room = [PART[0] - len(sheet), PART[0] - len(sheet[0])]
+        padding = [(one // 2, one - one // 2) for one in room]
+        columns.append(captioned(np.pad(sheet, (*padding, (0, 0)), constant_values=64), text))
+    return side_by_side(columns)
+
+
+def write_pictures(photos: list[Path], folder: Path) -> None:
+    """Draw the first photos, shaken, with a grey level of noise."""
+    rows = [drawn(case) for case in shaken(photos[: SHEETS * ROWS], "light", 1)]
+    for i in range(SHEETS):
+        sheet = stacked(rows[i * ROWS : (i + 1) * ROWS])
+        Image.fromarray(sheet).save(folder / f"blind_{i + 1}.jpg", quality=QUALITY, subsampling=0)
+
+
 def speed(photo: Path, size: str) -> str:
     """Seconds and peak memory for a shaken photo, enlarged to a size."""
     width, height = map(int, size.split("x"))
     large = np.asarray(Image.fromarray(read_rgb(photo)).resize((width, height), Image.Resampling.BICUBIC))
     rng = np.random.default_rng(0)
     case = Case(add_noise(blur_image(large, shake_kernel(rng)), rng, 1), large, None)
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     found = blind.estimate_blur(to_float(case.blur), in_light=True)
     estimated = time.perf_counter() - begun
-    to_uint8(tiles.restore(found.method(in_light=True), to_float(case.blur), deconvolution.TILE))
+    method = found.method(in_light=True)
+    to_uint8(tiles.restore(method, to_float(case.blur), tiles.tile_for(method, case.blur.shape)))
+    taken, busy = time.perf_counter() - begun, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return f"| {size} | {estimated:.1f} s | {time.perf_counter() - begun:.1f} s | {peak:.2f} GB |"
+    return f"| {size} | {found.doubt or len(found.kernel)} | {estimated:.1f} s | {taken:.1f} s | {busy:.1f} s | {peak:.2f} GB |"
 
 
 def main() -> None:
@@ -188,13 +226,18 @@ def main() -> None:
     parser.add_argument("--noise", type=float, action="append", help="grey levels (default: 0, 1, 2)")
     parser.add_argument("--every", type=int, default=1, help="take every Nth image (default: all)")
     parser.add_argument("--size", action="append", help="WIDTHxHEIGHT: measure time and memory instead")
+    parser.add_argument("--pictures", type=Path, help="folder to draw the first ten photos into instead")
     parser.add_argument("--each", action="store_true", help="print a line for each image, too")
     options = parser.parse_args()
     photos = files_below(options.photos)[:: options.every] if options.photos else []
     if options.size:
-        print("| pixels | until the blur is known | until the photo is done | peak memory |\n| --- | --- | --- | --- |")
+        print("| pixels | kernel | until the blur is known | until the photo is done | of all cores | peak memory |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for size in options.size:
             print(speed(photos[0], size), flush=True)
+        return
+    if options.pictures:
+        write_pictures(photos, options.pictures)
         return
     sets: dict[str, Iterable[Case]] = {}
     if options.mild:

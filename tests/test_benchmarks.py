@@ -207,6 +207,11 @@ def test_blind(monkeypatch, capsys, tmp_path):
     assert all("| +0.00 dB | +0.00 dB |" in row for row in rows)  # noise looks like no single blur
     called(monkeypatch, blind, tmp_path / "photos", "--size", "130x110")
     assert "| 130x110 |" in capsys.readouterr().out
+    monkeypatch.setattr(blind, "PART", (60, 60))
+    monkeypatch.setattr(blind, "SHEETS", 1)
+    called(monkeypatch, blind, tmp_path / "photos", "--pictures", tmp_path)
+    with Image.open(tmp_path / "blind_1.jpg") as image:
+        assert image.size == (5 * 60 + 4 * 4, 60 + 18)
 
 
 def test_pretraining_data(monkeypatch, tmp_path):

@@ -40,9 +40,9 @@ ENTRIES, LARGEST = 8192, 2.0
 """Entries of the table of shrinkage, and the largest difference in it; larger ones shrink as it."""
 BYTES = 320
 """Bytes of memory for a pixel while it is restored, three channels at a time."""
-TILE = 1024
+TILE = 1536
 """Side of tiles, pixels: larger ones are no faster."""
-REACH = 8
+REACH = 6
 """How many times the kernel's radius a pixel's influence goes, to about a grey level."""
 
 
