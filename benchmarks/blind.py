@@ -213,7 +213,8 @@ def speed(photo: Path, size: str) -> str:
     to_uint8(tiles.restore(method, to_float(case.blur), tiles.tile_for(method, case.blur.shape)))
     taken, busy = time.perf_counter() - begun, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return f"| {size} | {found.doubt or len(found.kernel)} | {estimated:.1f} s | {taken:.1f} s | {busy:.1f} s | {peak:.2f} GB |"
+    kernel = found.doubt or f"{len(found.kernel)} pixels"
+    return f"| {size} | {kernel} | {estimated:.1f} s | {taken:.1f} s | {busy:.1f} s | {peak:.2f} GB |"
 
 
 def main() -> None:

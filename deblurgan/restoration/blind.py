@@ -39,10 +39,10 @@ BORDER = 16
 """Pixels at the borders of a part that are not judged."""
 NO_WORSE = 0.005
 """A smaller kernel is taken where its `Estimate.sparsity` is by no more than this above the best."""
-EXPLAINED, EXPLAINED_ALIKE, ALIKE = 0.87, 0.9, 0.85
+EXPLAINED, EXPLAINED_ALIKE, ALIKE = 0.87, 0.9, 0.8
 """Sparsity up to which one blur explains a photo: the second where the kernels of two halves are as like as the third.
 Of filmed frames of GoPro and REDS, which blind deconvolution would harm, none is below."""
-EVERYWHERE = 0.97
+EVERYWHERE = 1.0
 """Sparsity of the worst part up to which it does so everywhere."""
 SLIGHT = 2.0
 """Root mean square radius, in pixels, up to which a blur is too slight to be told from the photo's own softness."""

@@ -42,7 +42,7 @@ BYTES = 320
 """Bytes of memory for a pixel while it is restored, three channels at a time."""
 TILE = 1536
 """Side of tiles, pixels: larger ones are no faster."""
-REACH = 6
+REACH = 8
 """How many times the kernel's radius a pixel's influence goes, to about a grey level."""
 
 
