@@ -95,9 +95,13 @@ def test_a_scene_of_two_motions_is_left():
 
 
 def test_where_nothing_can_be_estimated_the_photo_is_left():
-    for shape in ((20, 400, 3), (300, 300, 3)):
-        found = estimate_blur(np.full(shape, 0.2, np.float32), in_light=True)
-        assert found.doubt.startswith("too small, or without edges")
+    for shape, side, why in (
+        ((20, 400, 3), None, "too small for a blur of 21 pixels"),
+        ((300, 300, 3), 51, "too small for a blur of 51 pixels"),
+        ((300, 300, 3), None, "without edges that show a blur"),
+    ):
+        found = estimate_blur(np.full(shape, 0.2, np.float32), in_light=True, side=side)
+        assert found.doubt == why
         assert found.kernel.tolist() == [[1.0]]
 
 
@@ -190,9 +194,12 @@ def test_parts_are_taken_where_edges_are_and_highlights_are_not():
     values = np.zeros((400, 400), np.float32)
     values[60:140:8, 60:140] = 0.5
     values[260:340:8, 260:340] = 1.0
-    parts = blind.edged_parts(values, full=0.9)
-    assert len(parts) == 1
-    assert parts[0].max() == 0.5
+    (part,) = blind.edged_parts(values, full=0.9)
+    assert part.max() == 0.5
+    assert part.shape == (200, 200)
+    (part,) = blind.edged_parts(values, 0.9, most=120)
+    assert part.shape == (120, 120)
+    assert part.max() == 0.5
 
 
 def saved(path, image):

@@ -22,7 +22,8 @@ from deblurgan.restoration.kernel_estimation import estimate, likeness, radius, 
 SIDES = (21, 35, 61)
 """Sides of kernels that are tried, pixels."""
 PATCH = 384
-"""Most pixels along a side of the parts that a kernel is estimated from: four, one in each quarter of the photo."""
+"""Most pixels along a side of the parts that a kernel is estimated from: four, one in each quarter of the photo. More
+only where `PART` asks for them."""
 STEP = 32
 """Pixels between places where a part may lie."""
 PART = 3
@@ -63,7 +64,7 @@ class Estimate:
         over the ratio before. Below 1: sparser (the measure of Krishnan, Tay and Fergus, "Blind deconvolution using a
         normalized sparsity measure", CVPR 2011).
     agreement : float
-        Likeness, 0 to 1, of the kernels of two halves of the photo.
+        Likeness, 0 to 1, of the kernels of two halves of the photo; 0 where only a quarter has edges.
     nothing : str
         Why nothing was estimated.
     """
@@ -118,11 +119,13 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
     grey = (colours @ GREY + np.float32(1)) / 2
     values = to_linear(grey) if in_light else np.clip(grey, 0, 1)
     full = float(to_linear(np.array(deconvolution.FULL))) if in_light else deconvolution.FULL
-    longest = min(min(grey.shape) // 2, PATCH) // PART
+    longest = min(grey.shape) // 2 // PART
     tried = [one for one in ([side] if side else SIDES) if one <= longest]
-    parts = edged_parts(values, full) if tried else []
+    if not tried:
+        return _nothing(f"too small for a blur of {side or min(SIDES)} pixels")
+    parts = edged_parts(values, full, max(PATCH, PART * max(tried)))
     if not parts:
-        return _nothing("too small, or without edges that show a blur")
+        return _nothing("without edges that show a blur")
     noise = float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         found = [_estimated(parts, one, noise, full, threads) for one in tried]
@@ -134,11 +137,11 @@ def _nothing(why: str) -> Estimate:
     return Estimate(np.ones((1, 1)), deconvolution.noise_of(np.zeros((3, 3))), (), 0.0, why)
 
 
-def edged_parts(values: np.ndarray, full: float) -> list[np.ndarray]:
+def edged_parts(values: np.ndarray, full: float, most: int = PATCH) -> list[np.ndarray]:
     """In each quarter of a channel the square with most edges, clipped highlights left out; those without edges go."""
     strength = ndimage.gaussian_gradient_magnitude(values, EDGES)
     strength[ndimage.maximum_filter(values, 2 * math.ceil(4 * EDGES) + 1) >= full] = 0
-    height, width = (min(PATCH, side // 2) for side in values.shape)
+    height, width = (min(most, side // 2) for side in values.shape)
     parts, sums = [], []
     for top in (0, values.shape[0] // 2):
         for left in (0, values.shape[1] // 2):
@@ -163,7 +166,7 @@ def _estimated(
     together = threads.submit(estimate, parts, side, full)
     apart = list(threads.map(lambda half: estimate(half, side, full), halves))
     kernels = [together.result(), *apart]
-    agreement = likeness(*apart) if len(apart) == 2 else 1.0
+    agreement = likeness(*apart) if apart else 0.0
     candidates = [trimmed(kernel) for kernel in kernels]
     judged = list(threads.map(lambda kernel: tuple(_sparser(part, kernel, noise, full) for part in parts), candidates))
     best = min(range(len(candidates)), key=lambda i: (np.mean(judged[i]), i))
