@@ -174,14 +174,17 @@ def _estimated(
 
 
 def _sparser(part: np.ndarray, kernel: np.ndarray, noise: float, full: float) -> float:
-    """The ratio of `Estimate.sparsities`."""
+    """The ratio of `Estimate.sparsities`; what a clipped highlight may have spread to does not count."""
     after = deconvolution.deconvolved(part, kernel, noise, full, steps=1)
-    return _mean_to_root_mean_square(np.clip(after, 0, 1)) / _mean_to_root_mean_square(part)
+    clipped = part >= full
+    counted = ~ndimage.binary_dilation(clipped, iterations=len(kernel) // 2 + 1) if clipped.any() else ~clipped
+    return _mean_to_root_mean_square(np.clip(after, 0, 1), counted) / _mean_to_root_mean_square(part, counted)
 
 
-def _mean_to_root_mean_square(image: np.ndarray) -> float:
+def _mean_to_root_mean_square(image: np.ndarray, counted: np.ndarray) -> float:
     """Of gradients: low where few are large and the others vanish."""
-    soft = ndimage.gaussian_filter(image, GRAIN)[BORDER:-BORDER, BORDER:-BORDER]
+    inner = slice(BORDER, -BORDER)
+    soft, counted = (one[inner, inner] for one in (ndimage.gaussian_filter(image, GRAIN), counted))
     down, across = np.diff(soft, axis=0)[:, 1:], np.diff(soft, axis=1)[1:]
-    power = down**2 + across**2
-    return float(np.sqrt(power).mean() / max(np.sqrt(power.mean()), 1e-9))
+    power = (down**2 + across**2)[counted[1:, 1:]]
+    return float(np.sqrt(power).mean() / max(np.sqrt(power.mean()), 1e-9)) if power.size else 1.0
