@@ -251,7 +251,8 @@ class Evaluate(Section):
 
     ensemble: bool
     panels: Annotated[int, Field(ge=0)]
-    baselines: Annotated[tuple[Literal["unsharp", "wiener", "richardson-lucy"], ...], Field(strict=False)]
+    baselines: Annotated[tuple[Literal["unsharp", "wiener", "richardson-lucy", "blind"], ...], Field(strict=False)]
+    blind_images: Positive
     vgg_weights: str | None
 
 

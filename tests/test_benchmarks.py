@@ -15,6 +15,7 @@ from conftest import ROOT, SMALL
 from PIL import Image
 
 from benchmarks import (
+    blind,
     cost,
     data,
     deblur,
@@ -188,6 +189,29 @@ def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
     assert len(rows) == 1 + len(real_frames.RADII)
     assert "JPEG 80 (2)" in rows[0]
     assert all(row.count(" dB |") == 4 for row in rows)
+
+
+def test_blind(monkeypatch, capsys, tmp_path):
+    picture(tmp_path / "photos/a.png", 1, side=120)
+    monkeypatch.setattr(blind.blind, "SIDES", (9,))
+    called(monkeypatch, blind, tmp_path / "photos", "--noise", 1, "--each")
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert sum("true kernel" in row for row in rows) == len(blind.WAYS)
+    found = [row for row in rows if row.startswith("| ") and "dB" in row]
+    assert [row.split(",")[0] for row in found] == [f"| {way}" for way in blind.WAYS]
+    assert {row.count("|") for row in [header, *found]} == {10}
+    called(monkeypatch, blind, tmp_path / "photos", "--mild", "--pairs", pairs(tmp_path / "test"))
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" (")[0] for row in rows[:3]] == ["| sharp", "| hardly blurred", "| several motions"]
+    assert rows[3].startswith(f"| {tmp_path / 'test'} (2) |")
+    assert all("| +0.00 dB | +0.00 dB |" in row for row in rows)  # noise looks like no single blur
+    called(monkeypatch, blind, tmp_path / "photos", "--size", "130x110")
+    assert "| 130x110 |" in capsys.readouterr().out
+    monkeypatch.setattr(blind, "PART", (60, 60))
+    monkeypatch.setattr(blind, "SHEETS", 1)
+    called(monkeypatch, blind, tmp_path / "photos", "--pictures", tmp_path)
+    with Image.open(tmp_path / "blind_1.jpg") as image:
+        assert image.size == (5 * 60 + 4 * 4, 60 + 18)
 
 
 def test_pretraining_data(monkeypatch, tmp_path):

@@ -222,6 +222,25 @@ def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
         scores.main()
 
 
+def test_blind_deconvolution_is_measured_on_some_images_of_each_data_set(ready, capsys):
+    """Photos as small as these are left as they are, so that it gains nothing."""
+    edit_params(ready, {"evaluate": {"baselines": ["unsharp", "blind"], "blind_images": 2}})
+    write_png(ready / "data/resized/test/other/scene/blur/000000.png", np.zeros((40, 60, 3), np.uint8))
+    write_png(ready / "data/resized/test/other/scene/sharp/000000.png", np.full((40, 60, 3), 9, np.uint8))
+    stages.evaluate.main()
+    report = json.loads(scores.REPORT.read_text())
+    found = report["baselines"]
+    assert found["blind"]["images"] == 3
+    assert "images" not in found["unsharp"]
+    assert found["blind"]["psnr"] == found["blind"]["input_psnr"] != report["input_psnr"]
+    assert report["datasets"]["filmed"]["baselines"]["blind"]["images"] == 2
+    assert "  blind, filmed                2 images   PSNR" in capsys.readouterr().out
+    with open(stages.evaluate.IMAGES, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [bool(row["blind_psnr"]) for row in rows] == [True, False, False, False, False, True, True]
+    assert all(row["unsharp_psnr"] for row in rows)
+
+
 def test_panels_are_the_same_photos_for_all_models(ready):
     """In files of the same name, so that `dvc plots diff` sets a photo beside itself; narrow enough for two."""
     chosen = []

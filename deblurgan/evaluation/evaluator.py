@@ -80,6 +80,7 @@ class Evaluation:
         self.seed, self.size, self.synthesize, self.settings = p.seed, p.resize, p.synthesize, p.evaluate
         # whether the blur of pairs that came as such, and of those that were made here, mixes light
         self.in_light = (p.ingest_gopro.blur == "blur_gamma", p.synthesize.in_light)
+        self.blind: set[tuple[str, str, str]] = set()  # names of images, see `chosen`
         self.networks = Networks(model, p.evaluate.vgg_weights, ensemble=p.evaluate.ensemble)
 
     def name(self) -> str:
@@ -115,16 +116,27 @@ class Evaluation:
         distances = self.networks.distances(images[1], blur, item.sharp)
         kernel = self.kernel(name, blur.shape)
         in_light = self.in_light[name[0] == "unsplash"]
-        return Restored(name, item.sharp.resolve(), *images, kernel, in_light, self.settings.baselines, distances)
+        baselines = tuple(one for one in self.settings.baselines if one != "blind" or name in self.blind)
+        return Restored(name, item.sharp.resolve(), *images, kernel, in_light, baselines, distances)
 
     def measure(self, pairs: list[Pair]) -> tuple[list[Score], dict[str, float]]:
         """Measure the test images; and how blurred photos without a sharp partner are, before and after."""
+        self.blind = self.chosen([name_of(pair.blur) for pair in pairs])
         items: dict[str, Pair | Path] = {self.identity(pair.blur, pair.sharp): pair for pair in pairs}
         items |= {self.identity(path): path for path in files_below(self.data / "unpaired")}
         with kept_rows(self.name()) as rows:
             found = rows.of(items, measured, self.restore)
         scores, unpaired = [Score(**row) for row in found[: len(pairs)]], found[len(pairs) :]
         return scores, {**averages(unpaired), "photos": len(unpaired)} if unpaired else {"photos": 0}
+
+    def chosen(self, names: list[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """The images that blind deconvolution is measured on: some of each data set, evenly spaced."""
+        found: set[tuple[str, str, str]] = set()
+        for dataset in {name[0] for name in names} if "blind" in self.settings.baselines else ():
+            own = sorted(name for name in names if name[0] == dataset)
+            places = np.linspace(0, len(own) - 1, min(self.settings.blind_images, len(own))).round().astype(int)
+            found |= {own[place] for place in places}
+        return found
 
     def panel(self, pair: Pair, s: Score) -> np.ndarray:
         """Draw a test image."""
@@ -140,5 +152,6 @@ class Evaluation:
         return panel((blur, restored, sharp, error_map(restored, sharp)), captions, title)
 
     def identity(self, *images: Path) -> str:
-        """Name images by where they are and what is in them."""
-        return " ".join(f"{path.relative_to(self.data).as_posix()} {sha256_of(path)}" for path in images)
+        """Name images by where they are and what is in them, and by whether blind deconvolution is measured on them."""
+        named = " ".join(f"{path.relative_to(self.data).as_posix()} {sha256_of(path)}" for path in images)
+        return f"{named} blind" if len(images) == 2 and name_of(images[0]) in self.blind else named

@@ -8,9 +8,10 @@ from skimage.measure import blur_effect
 
 from deblurgan.evaluation.rows import Row
 from deblurgan.evaluation.scores import compared, score, squashed
-from deblurgan.images import read_rgb
-from deblurgan.restoration import tiles
-from deblurgan.restoration.classical import algorithm
+from deblurgan.images import read_rgb, to_float
+from deblurgan.restoration import deconvolution, tiles
+from deblurgan.restoration.blind import estimate_blur
+from deblurgan.restoration.classical import ALGORITHMS, algorithm
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Restored:
     in_light
         Whether the blur has mixed light, or stored values.
     baselines
-        Names of `classical.ALGORITHMS`.
+        Names of `classical.ALGORITHMS`, and `blind`, see `blindly`.
     measures
         What the networks have measured themselves.
     """
@@ -64,13 +65,26 @@ def measured(job: Restored | Sharpened) -> Row:
 def scored(job: Restored) -> Row:
     """Score a test image, the baselines on it, and the image at the size of the original student project."""
     sharp = read_rgb(job.sharp)
-    methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in job.baselines}
+    classical = [name for name in job.baselines if name in ALGORITHMS]
+    methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in classical}
     others = {name: tiles.deblur(method, job.blur) for name, method in methods.items()}
+    if "blind" in job.baselines:
+        others |= blindly(job)
     found = score(job.name, job.blur, job.restored, sharp, others)
     small_sharp = squashed(sharp)
     before, after = (compared(image, small_sharp) for image in (squashed(job.blur), job.stretched))
     stretched = {**after, **{f"input_{key}": value for key, value in before.items()}}
     return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched}
+
+
+def blindly(job: Restored) -> dict[str, np.ndarray]:
+    """The image by blind deconvolution, and by the same deconvolution with the known kernel as `true-kernel`."""
+    found = estimate_blur(to_float(job.blur), in_light=job.in_light)
+    images = {"blind": job.blur if found.doubt else tiles.deblur(found.method(in_light=job.in_light), job.blur)}
+    if job.kernel is not None:
+        known = deconvolution.method(job.kernel, found.noise, in_light=job.in_light)
+        images["true-kernel"] = tiles.deblur(known, job.blur)
+    return images
 
 
 def blur_effects(job: Sharpened) -> Row:

@@ -109,11 +109,11 @@ def by_scene(scores: Iterable[Score]) -> dict[tuple[str, str], dict]:
 
 def tables(scores: list[Score]) -> tuple[list[list], list[list]]:
     """Rows of a table of images and of a table of scenes, a header first."""
-    measures, others = list(scores[0].measures), list(scores[0].baselines)
+    measures, others = list(scores[0].measures), _baselines_of(scores)
     images = [["dataset", "scene", "frame", *measures, *(f"{name}_psnr" for name in others)]]
     for s in scores:
-        values = [*s.measures.values(), *(s.baselines[name]["psnr"] for name in others)]
-        images.append([s.dataset, s.scene, s.frame, *(f"{value:.4f}" for value in values)])
+        values = [*s.measures.values(), *(s.baselines.get(name, {}).get("psnr") for name in others)]
+        images.append([s.dataset, s.scene, s.frame, *("" if value is None else f"{value:.4f}" for value in values)])
     scenes = [["dataset", "scene", "images", *measures]]
     for (dataset, scene), part in by_scene(scores).items():
         scenes.append([dataset, scene, part["images"], *(f"{part[name]:.4f}" for name in measures)])
@@ -150,11 +150,23 @@ def report(scores: list[Score]) -> dict:
 
 
 def _beside_baselines(scores: list[Score]) -> dict:
-    """`summary`, and the mean measures of each baseline, if there are any."""
-    found, names = summary(scores), scores[0].baselines
-    if names:
-        found["baselines"] = {name: averages([s.baselines[name] for s in scores]) for name in names}
-    return found
+    """`summary`, and the mean measures of each baseline, if there are any.
+
+    Of a baseline that was measured on some images only, also how many, and the mean measures of their inputs.
+    """
+    found, baselines = summary(scores), {}
+    for name in _baselines_of(scores):
+        own = [s for s in scores if name in s.baselines]
+        baselines[name] = averages([s.baselines[name] for s in own])
+        if len(own) < len(scores):
+            inputs = averages([{key: s[f"input_{key}"] for key in s.baselines[name]} for s in own])
+            baselines[name] |= {"images": len(own), **{f"input_{key}": value for key, value in inputs.items()}}
+    return {**found, "baselines": baselines} if baselines else found
+
+
+def _baselines_of(scores: list[Score]) -> list[str]:
+    """Names of the baselines of any image, in order."""
+    return list(dict.fromkeys(name for s in scores for name in s.baselines))
 
 
 def spread(scores: list[Score], count: int) -> list[Score]:

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from tqdm import tqdm
 
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
-from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, refuse
-from deblurgan.restoration.options import MODEL, read_options
+from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, kernel_of, refuse
+from deblurgan.restoration.options import BLIND, MODEL, read_options
 from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
-from deblurgan.restoration.restorer import Restorer
+from deblurgan.restoration.restorer import Look, Restorer
 
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 NAMED = 20
@@ -26,6 +27,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 def restorer_of(options: argparse.Namespace) -> Restorer:
     """Build the restorer that the command line asks for."""
+    if options.algorithm in BLIND:
+        from deblurgan.restoration.blind_restorer import BlindRestorer
+
+        network = argparse.Namespace(**{**vars(options), "algorithm": "deblurgan"})
+        return BlindRestorer(
+            options.kernel_size,
+            functools.partial(restorer_of, network) if options.algorithm == "auto" else None,
+            **{name: getattr(options, name) for name in ("tile", "memory", "strength")},
+        )
     if options.algorithm == "deblurgan":
         from deblurgan import backend  # isort: skip  before anything that imports Keras
 
@@ -56,14 +66,18 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
         done = "left as it is" if options.auto else "--auto leaves such photos as they are"
         tqdm.write(f"deblur: note: {path} does not look blurred: {done}", file=sys.stderr)
     left = sharp and options.auto
+    look = restorer.look(photo) if not left or options.show_kernel else Look()
+    if look.said and not left:
+        tqdm.write(f"deblur: note: {path}: {look.said}", file=sys.stderr)
+    left = left or look.leave
     restored = photo if left else restorer.restored(photo)
     warn(path, restorer.left_out())
-    result, *comparison = results
+    result, *others = results
 
     def contents() -> Iterator[tuple[Path, Photo | bytes]]:
         yield result, path.read_bytes() if left and result.name == path.name else restored
-        for name in comparison:
-            yield name, before_and_after(photo, restored)
+        for name in others:
+            yield name, look.kernel if name == kernel_of(result) else before_and_after(photo, restored)
 
     write_photos(contents())
     return not left
@@ -91,11 +105,12 @@ def warn(path: Path, what: str) -> None:
 
 
 def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:
-    """The files that are written for a file: its result, and with --compare the comparison."""
+    """The files that are written for a file: its result, with --compare the comparison, with --show-kernel its blur."""
     if options.video:
         return [job.place.with_suffix(".mp4")]
     result = job.place.with_name(written_name(job.source))
-    return [result, comparison_of(result)] if options.compare else [result]
+    more = [comparison_of(result)] if options.compare else []
+    return [result, *more, *([kernel_of(result)] if options.show_kernel else [])]
 
 
 def say(path: Path, error: Exception) -> None:

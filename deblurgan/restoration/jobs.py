@@ -10,6 +10,9 @@ from deblurgan.files import NAME_MAX, shortened
 COMPARISON = "_before_after"
 """End of the name of a comparison: a photo before and after, side by side."""
 
+KERNEL = "_kernel.png"
+"""End of the name of a picture of the blur that was found in a photo."""
+
 
 @dataclass(frozen=True)
 class DeblurJob:
@@ -99,7 +102,15 @@ def _below(paths: list[Path], results: Path, suffixes: tuple[str, ...], *, recur
 
 def comparison_of(result: Path) -> Path:
     """Name the photo before and after, side by side, beside its result."""
-    end = f"{COMPARISON}{result.suffix}"
+    return _beside(result, f"{COMPARISON}{result.suffix}")
+
+
+def kernel_of(result: Path) -> Path:
+    """Name the picture of the blur that was found in a photo beside its result."""
+    return _beside(result, KERNEL)
+
+
+def _beside(result: Path, end: str) -> Path:
     return result.with_name(f"{shortened(result.stem, NAME_MAX - len(end.encode()))}{end}")
 
 

@@ -5,8 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 MODEL = Path("models/generator.keras")
-WAYS = ("deblurgan", "wiener", "richardson-lucy", "unsharp")
-"""The generator, and `classical.ALGORITHMS`: what `--algorithm` can be."""
+BLIND = ("blind", "auto")
+"""Ways that estimate the blur of a photo from the photo itself."""
+WAYS = ("deblurgan", *BLIND, "wiener", "richardson-lucy", "unsharp")
+"""The generator, blind deconvolution, and `classical.ALGORITHMS`: what `--algorithm` can be."""
+LARGEST_KERNEL = 151
+"""Pixels."""
 
 
 def tile_option(text: str) -> str | int:
@@ -33,6 +37,13 @@ def number_between(lowest: float, highest: float) -> Callable[[str], float]:
     return number
 
 
+def kernel_size(text: str) -> int:
+    """A number of pixels, rounded up to an odd one: a kernel has a middle."""
+    if not text.isdecimal() or not 3 <= int(text) <= LARGEST_KERNEL:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 3 to {LARGEST_KERNEL}")
+    return int(text) // 2 * 2 + 1
+
+
 def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -55,7 +66,18 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "--algorithm",
         choices=WAYS,
         default="deblurgan",
-        help="deblurgan, or a classical one that guesses a slight round blur (default: %(default)s)",
+        help="deblurgan, the network; blind, which finds the one blur of a shaken photo and undoes it; auto: sharp "
+        "photos stay, one blur is undone by blind, the network does the others; or a classical one that guesses a "
+        "slight round blur (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--kernel-size",
+        type=kernel_size,
+        metavar="N",
+        help="of blind and auto: pixels that the blur is wide at most (default: chosen from the photo)",
+    )
+    parser.add_argument(
+        "--show-kernel", action="store_true", help="of blind and auto: also write a picture of the blur that was found"
     )
     parser.add_argument(
         "--strength",
@@ -97,8 +119,13 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "--video", action="store_true", help="the inputs are clips; the results are .mp4, frame by frame"
     )
     options = parser.parse_args(arguments)
-    if options.algorithm != "deblurgan" and options.ensemble:
+    if options.algorithm not in ("deblurgan", "auto") and options.ensemble:
         parser.error(f"--ensemble is for the network, not for --algorithm {options.algorithm}")
     if options.video and (options.compare or options.auto):
         parser.error("--compare and --auto are for photos, not for --video")
+    if options.algorithm not in BLIND and (options.kernel_size or options.show_kernel):
+        parser.error("--kernel-size and --show-kernel are for --algorithm blind and auto")
+    if options.video and options.algorithm in BLIND:
+        parser.error(f"--algorithm {options.algorithm} is for photos, not for --video")
+    options.auto = options.auto or options.algorithm == "auto"
     return options

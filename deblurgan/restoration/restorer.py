@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tqdm import tqdm
@@ -15,6 +15,18 @@ from deblurgan.restoration.photo_files import Photo
 
 DELAY = 3
 """Seconds after which a bar shows how many tiles of a photo are done."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is found out about a photo before it is restored: whether it is better left as it is, and words to say.
+
+    `kernel` is a picture, a PNG, of the blur that was found, where one was looked for.
+    """
+
+    leave: bool = False
+    said: str = ""
+    kernel: bytes = b""
 
 
 class Restorer:
@@ -68,6 +80,10 @@ class Restorer:
             It cannot.
         """
         self.tile_of((*size, 3))
+
+    def look(self, photo: Photo) -> Look:
+        """Look at a photo before it is restored."""
+        return Look()
 
     def left_out(self) -> str:
         """What the guard has to say since it was asked last; empty if nothing."""

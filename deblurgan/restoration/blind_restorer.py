@@ -1,0 +1,65 @@
+"""Photos restored by blind deconvolution where one blur explains them; the others by a network, or not at all."""
+
+import functools
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from deblurgan.blur.contact_sheet import kernel_sheet
+from deblurgan.restoration import blind, deconvolution
+from deblurgan.restoration.kernel_estimation import delta, radius
+from deblurgan.restoration.photo_files import Photo
+from deblurgan.restoration.restorer import Look, Restorer
+
+ZOOM = 8
+"""Side of a kernel's pixel in its picture, pixels."""
+
+
+class BlindRestorer(Restorer):
+    """Deblurs photos by `blind.estimate_blur`; each photo has a kernel of its own.
+
+    Parameters
+    ----------
+    side
+        Of the kernel, pixels, odd; None: chosen from the photo.
+    network
+        Builds what restores photos that no single blur explains; None: these stay as they are.
+    options
+        `tile`, `memory` and `strength` as of `Restorer`.
+    """
+
+    def __init__(self, side: int | None = None, network: Callable[[], Restorer] | None = None, **options) -> None:
+        largest = delta(side or max(blind.SIDES))
+        super().__init__(deconvolution.method(largest, 1.0, in_light=True), **options)  # as a camera's blur
+        self.side, self.network = side, functools.cache(network) if network else None
+        self.chosen: Restorer | None = None
+
+    def look(self, photo: Photo) -> Look:
+        """Estimate the blur of a photo, and choose what restores it."""
+        found = blind.estimate_blur(photo.colours, in_light=True, side=self.side)
+        drawn = picture(found.kernel)
+        self.chosen = self.network() if found.doubt and self.network else None
+        if self.chosen:
+            self.chosen.check(photo.colours.shape[:2])
+            return Look(False, f"by the network: {found.doubt}", drawn)
+        if found.doubt:
+            return Look(True, f"left as it is: {found.doubt}; --algorithm deblurgan may do more", drawn)
+        self.method = found.method(in_light=True)
+        return Look(False, f"one blur of {radius(found.kernel):.1f} pixels RMS explains it: undone blindly", drawn)
+
+    def restored(self, photo: Photo) -> Photo:
+        """Deblur the photo that was looked at."""
+        return self.chosen.restored(photo) if self.chosen else super().restored(photo)
+
+    def left_out(self) -> str:
+        """What the network has to say, if it was used."""
+        return self.chosen.left_out() if self.chosen else ""
+
+
+def picture(kernel: np.ndarray) -> bytes:
+    """Draw a kernel, as a PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(kernel_sheet([kernel], columns=1, zoom=ZOOM)).save(stream, format="PNG")
+    return stream.getvalue()
