@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 import stages.evaluate
 from deblurgan import parallel
+from deblurgan.blur.synthesis import blur_of
 from deblurgan.errors import UserError
 from deblurgan.evaluation import evaluator, scores
 from deblurgan.evaluation.measuring import Restored, measured
@@ -23,6 +25,7 @@ from deblurgan.files import locked
 from deblurgan.images import read_rgb, write_png
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import save_model
+from deblurgan.params import load
 from deblurgan.pictures import PANEL_WIDTH, error_map, panel, save_gains, where_worst
 
 
@@ -239,6 +242,27 @@ def test_blind_deconvolution_is_measured_on_some_images_of_each_data_set(ready, 
         rows = list(csv.DictReader(stream))
     assert [bool(row["blind_psnr"]) for row in rows] == [True, False, False, False, False, True, True]
     assert all(row["unsharp_psnr"] for row in rows)
+
+
+def test_scores_come_by_kind_of_blur(ready, capsys):
+    """The kind of a photo's blur is what `synthesize` says of the pair."""
+    edit_params(ready, {"synthesize": {"layered": 0.4, "defocus": 0.3}, "evaluate": {"baselines": []}})
+    p = load()
+    for scene in ("a", "b"):
+        for i in range(6):
+            for half in ("blur", "sharp"):
+                picture = np.full((40, 60, 3), i, np.uint8)
+                write_png(ready / f"data/resized/test/unsplash/{scene}/{half}/{i:04d}.png", picture)
+    stages.evaluate.main()
+    with open(stages.evaluate.IMAGES, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    drawn = [row for row in rows if row["dataset"] == "unsplash"]
+    kinds = [blur_of(row["scene"], int(row["frame"]), p.synthesize, p.seed)[0].kind for row in drawn]
+    assert [row["kind"] for row in drawn] == kinds
+    assert {row["kind"] for row in rows if row["dataset"] != "unsplash"} == {"filmed"}
+    found = json.loads(scores.REPORT.read_text())["kinds"]
+    assert {kind: part["images"] for kind, part in found.items()} == Counter(row["kind"] for row in rows)
+    assert f"{'blur: layered':26s} {kinds.count('layered'):5d} images   PSNR" in capsys.readouterr().out
 
 
 def test_panels_are_the_same_photos_for_all_models(ready):

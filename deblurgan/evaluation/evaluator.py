@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from deblurgan.blur.kinds import Blur
 from deblurgan.blur.synthesis import blur_of
 from deblurgan.evaluation.measuring import Restored, Sharpened, measured
 from deblurgan.evaluation.rows import kept_rows
@@ -17,6 +19,8 @@ from deblurgan.layout import Pair
 from deblurgan.params import Params
 from deblurgan.pictures import error_map, panel
 
+NUMBER = re.compile(r"\d+")
+"""At the beginning of a frame's name: which of a photo's pairs it is, or is cut from."""
 PACKAGE = "deblurgan"
 """Whose modules, as far as they are imported, are the code that an evaluation runs."""
 
@@ -96,15 +100,19 @@ class Evaluation:
         facts = [self.seed, self.in_light, sections, self.networks.facts(), sums]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def kernel(self, name: tuple[str, str, str], shape: tuple[int, ...]) -> np.ndarray | None:
-        """The kernel that made a blurred image, where that is known."""
+    def blur(self, name: tuple[str, str, str]) -> Blur | None:
+        """The blur that a photo was given; None where the blur was filmed."""
         dataset, scene, frame = name
+        number = NUMBER.match(frame)
+        if dataset != "unsplash" or not number:
+            return None
+        return blur_of(scene, int(number[0]), self.synthesize, self.seed)[0]
+
+    def kernel(self, blur: Blur, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The kernel that made a blurred image, where there is one: a picture that was made smaller has another."""
         size = self.size
         untouched = size.mode == "none" or (size.mode == "fit" and shape[0] < size.height and shape[1] < size.width)
-        if dataset == "unsplash" and untouched and frame.isdigit():
-            blur = blur_of(scene, int(frame), self.synthesize, self.seed)[0]
-            return None if blur.motions else blur.kernel  # what varies over the picture is no kernel
-        return None
+        return blur.kernel if untouched and not blur.motions else None
 
     def restore(self, item: Pair | Path) -> Restored | Sharpened:
         """Do all that needs the networks to a pair, or to a photo without a sharp partner."""
@@ -114,10 +122,11 @@ class Evaluation:
         name, blur = name_of(item.blur), read_rgb(item.blur)
         images = (blur, self.networks.restored(blur), self.networks.restored(squashed(blur)))
         distances = self.networks.distances(images[1], blur, item.sharp)
-        kernel = self.kernel(name, blur.shape)
+        drawn = self.blur(name)
+        kernel, kind = (self.kernel(drawn, blur.shape), drawn.kind) if drawn else (None, "filmed")
         in_light = self.in_light[name[0] == "unsplash"]
         baselines = tuple(one for one in self.settings.baselines if one != "blind" or name in self.blind)
-        return Restored(name, item.sharp.resolve(), *images, kernel, in_light, baselines, distances)
+        return Restored(name, item.sharp.resolve(), *images, kernel, in_light, baselines, distances, kind)
 
     def measure(self, pairs: list[Pair]) -> tuple[list[Score], dict[str, float]]:
         """Measure the test images; and how blurred photos without a sharp partner are, before and after."""

@@ -36,6 +36,8 @@ class Restored:
         Names of `classical.ALGORITHMS`, and `blind`, see `blindly`.
     measures
         What the networks have measured themselves.
+    kind
+        See `scores.Score`.
     """
 
     name: tuple[str, str, str]
@@ -47,6 +49,7 @@ class Restored:
     in_light: bool
     baselines: tuple[str, ...] = ()
     measures: dict[str, float] = field(default_factory=dict)
+    kind: str = "filmed"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def scored(job: Restored) -> Row:
     small_sharp = squashed(sharp)
     before, after = (compared(image, small_sharp) for image in (squashed(job.blur), job.stretched))
     stretched = {**after, **{f"input_{key}": value for key, value in before.items()}}
-    return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched}
+    return asdict(found) | {"measures": {**found.measures, **job.measures}, "stretched": stretched, "kind": job.kind}
 
 
 def blindly(job: Restored) -> dict[str, np.ndarray]:

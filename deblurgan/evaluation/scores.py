@@ -20,7 +20,10 @@ REPORT = Path("metrics/evaluate/report.json")
 
 @dataclass(frozen=True)
 class Score:
-    """One test image: measures by name (see `score`), PSNR and SSIM of each baseline, measures of `squashed`."""
+    """One test image: measures by name (see `score`), PSNR and SSIM of each baseline, measures of `squashed`.
+
+    `kind`: of its blur, `filmed` or one of those that `blur.kinds` draws.
+    """
 
     dataset: str
     scene: str
@@ -28,6 +31,7 @@ class Score:
     measures: dict[str, float]
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     stretched: dict[str, float] = field(default_factory=dict)
+    kind: str = "filmed"
 
     def __getitem__(self, name: str) -> float:
         """A measure."""
@@ -110,10 +114,11 @@ def by_scene(scores: Iterable[Score]) -> dict[tuple[str, str], dict]:
 def tables(scores: list[Score]) -> tuple[list[list], list[list]]:
     """Rows of a table of images and of a table of scenes, a header first."""
     measures, others = list(scores[0].measures), _baselines_of(scores)
-    images = [["dataset", "scene", "frame", *measures, *(f"{name}_psnr" for name in others)]]
+    images = [["dataset", "scene", "frame", "kind", *measures, *(f"{name}_psnr" for name in others)]]
     for s in scores:
         values = [*s.measures.values(), *(s.baselines.get(name, {}).get("psnr") for name in others)]
-        images.append([s.dataset, s.scene, s.frame, *("" if value is None else f"{value:.4f}" for value in values)])
+        shown = ("" if value is None else f"{value:.4f}" for value in values)
+        images.append([s.dataset, s.scene, s.frame, s.kind, *shown])
     scenes = [["dataset", "scene", "images", *measures]]
     for (dataset, scene), part in by_scene(scores).items():
         scenes.append([dataset, scene, part["images"], *(f"{part[name]:.4f}" for name in measures)])
@@ -139,11 +144,15 @@ def report(scores: list[Score]) -> dict:
     -------
     dict
         `summary` of all images, with `baselines`, the mean measures of each of them; and under `datasets` the same of
-        each data set; `stretched_128` is the mean of `Score.stretched`.
+        each data set; under `kinds` the `summary` of each kind of blur, where a data set has several; `stretched_128`
+        is the mean of `Score.stretched`.
     """
     datasets = {s.dataset: [other for other in scores if other.dataset == s.dataset] for s in scores}
     found = _beside_baselines(scores)
     found["datasets"] = {name: _beside_baselines(part) for name, part in sorted(datasets.items())}
+    kinds = {s.kind: [other for other in scores if other.kind == s.kind] for s in scores}
+    if len(kinds) > len(datasets):
+        found["kinds"] = {kind: summary(part) for kind, part in sorted(kinds.items())}
     if scores[0].stretched:
         found[f"stretched_{STRETCHED}"] = averages([s.stretched for s in scores])
     return found
@@ -184,6 +193,7 @@ def in_words(found: dict) -> list[str]:
         parts[name] = part
         before = {key: part[key] for key in ("images", "input_psnr", "input_ssim")}
         parts |= {f"  {key}, {name}": {**before, **other} for key, other in part.get("baselines", {}).items()}
+    parts |= {f"blur: {kind}": part for kind, part in found.get("kinds", {}).items()}
     parts[f"at {STRETCHED}x{STRETCHED}"] = {"images": found["images"], **found[f"stretched_{STRETCHED}"]}
     lines = []
     for name, part in parts.items():
