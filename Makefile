@@ -10,8 +10,16 @@ unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compil
 SECTIONS := split|fetch_unsplash|ingest_gopro|clean|synthesize|resize|generator|critic|train|evaluate
 DROPPED := ^(?!(Experiment|seed|psnr|psnr_gain|ssim|val_psnr)$$|($(SECTIONS))\.[a-z_0-9.]+$$)|.*\.py$$
 
+# AWS Lambda: what runs there, and what makes it too large
+LAMBDA := build/lambda
+LAMBDA_PYTHON ?= 3.13
+LAMBDA_ARCH ?= aarch64
+LAMBDA_LIMIT := 250
+PLATFORMS := $(foreach glibc,2_28 2_27 2_26 2_17,--platform manylinux_$(glibc)_$(LAMBDA_ARCH)) --platform manylinux2014_$(LAMBDA_ARCH)
+NOT_RUN := onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets numpy/f2py bin
+
 .DEFAULT_GOAL := help
-.PHONY: help install repro experiments report app plots test lint format deps requirements
+.PHONY: help install repro experiments report app plots test lint format deps requirements lambda
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -49,13 +57,19 @@ app: $(VENV)/.installed-app  ## Open the page in the browser: deblur photos, com
 plots: $(VENV)/.installed-app  ## Write dvc_plots/index.html, which needs no network, and open it (REVS="HEAD~1 HEAD")
 	python -m deblurgan plots --open $(REVS)
 
-test: $(VENV)/.installed-dev  ## Run the tests
+test: $(VENV)/.installed-dev .venv-aws/.installed  ## Run the tests
 	python -m pytest
 
-lint: $(VENV)/.installed-dev  ## Check style and types
+lint: $(VENV)/.installed-dev .venv-aws/.installed  ## Check style, types and deploy/template.yaml
 	python -m ruff check .
 	python -m ruff format --check .
 	python -m mypy
+	.venv-aws/bin/cfn-lint deploy/template.yaml
+
+.venv-aws/.installed: requirements-aws.txt
+	$(PYTHON) -m venv .venv-aws
+	.venv-aws/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements-aws.txt
+	@touch $@
 
 format: $(VENV)/.installed-dev  ## Put the code into that style
 	python -m ruff check --fix .
@@ -64,9 +78,21 @@ format: $(VENV)/.installed-dev  ## Put the code into that style
 deps: $(VENV)/.installed-dev  ## Write into dvc.yaml which code each stage runs, after an import has changed
 	python tests/stage_deps.py
 
+lambda: install  ## Make the package for AWS Lambda (build/lambda) and print its size; docs/aws.md
+	rm -rf $(LAMBDA)
+	$(PIP) --quiet --no-deps --only-binary=:all: --implementation cp --python-version $(LAMBDA_PYTHON) $(PLATFORMS) \
+	  --target $(LAMBDA) -r requirements-lambda.txt
+	cp -R deblurgan params.yaml $(LAMBDA)
+	python -c 'from deblurgan.events.settings import code_revision; print(code_revision())' > $(LAMBDA)/REVISION
+	if [ -f models/generator.onnx ]; then mkdir $(LAMBDA)/models && cp -L models/generator.onnx $(LAMBDA)/models; fi
+	cd $(LAMBDA) && rm -rf $(NOT_RUN) && find . \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
+	@cd $(LAMBDA) && du -sm * | sort -rn | head -8
+	@size=$$(du -sm $(LAMBDA) | cut -f1); echo "$(LAMBDA): $$size MB of the $(LAMBDA_LIMIT) that Lambda allows"; \
+	  [ $$size -le $(LAMBDA_LIMIT) ]
+
 report: install  ## Compare scores and parameters with another revision, as Markdown (BASE=main)
 	@.ci/report $(BASE)
 
 requirements:  ## Compile the requirements*.in for Python 3.11 to 3.13 (needs uv)
-	for name in requirements requirements-jax requirements-dask requirements-app requirements-dev; do \
+	for name in requirements requirements-jax requirements-dask requirements-app requirements-dev requirements-aws requirements-lambda; do \
 	  uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt || exit 1; done

@@ -8,7 +8,8 @@ from deblurgan.errors import UserError
 from deblurgan.files import files_below
 from deblurgan.layout import find_pairs, place_of
 from deblurgan.params import Resize, Split
-from deblurgan.resizing import ResizeJob
+from deblurgan.resize_jobs import ResizeJob
+from deblurgan.resizing import whole
 from deblurgan.splits import split_of, with_validation
 
 BATCH = 8
@@ -63,8 +64,7 @@ def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterat
     for (one, target), (other, next_target) in pairwise(images):
         if target == next_target:
             raise UserError(f"{one} and {other} would both become data/resized/{target}: rename one of their scenes")
-    whole = settings.model_copy(update={"mode": "none"}) if settings.mode == "tile" else settings
     for folder, group in groupby(images, key=lambda image: image[1].parent):
         rows = [(source.resolve(), out.resolve() / name) for source, name in group]
-        how = whole if folder == Path("unpaired") else settings
+        how = whole(settings) if folder == Path("unpaired") else settings
         yield from (ResizeJob(tuple(rows[i : i + BATCH]), how) for i in range(0, len(rows), BATCH))

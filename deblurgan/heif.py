@@ -4,10 +4,9 @@ import io
 import re
 from pathlib import Path
 
-import imagecodecs
-import numpy as np
 from PIL import Image
 
+from deblurgan import icc
 from deblurgan.errors import UserError
 
 SUFFIXES = (".heic", ".heif", ".hif", ".avif")
@@ -21,10 +20,10 @@ ALPHA = re.compile(rb"auxiliary:alpha\0|hevc:2015:auxid:1\0")
 HDR = {16: "PQ", 18: "HLG"}
 """Transfer characteristics whose values say more light than a screen's white."""
 PRIMARIES = {
-    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),  # BT.2020
-    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # Display P3
+    9: ("BT.2020, sRGB's curve", ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))),
+    12: ("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
 }
-"""x and y of red, green and blue, where they are not sRGB's; white is D65."""
+"""Name, and x and y of red, green and blue, where they are not sRGB's; white is D65."""
 
 
 def opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
@@ -62,7 +61,7 @@ def opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         image = HeifImageFile(io.BytesIO(data))
     primaries, _ = _numbers(data)
     if primaries in PRIMARIES and not image.info.get("icc_profile"):
-        image.info["icc_profile"] = _profile(primaries)
+        image.info["icc_profile"] = icc.profile(*PRIMARIES[primaries])
     return image
 
 
@@ -84,15 +83,3 @@ def _numbers(data: bytes) -> tuple[int, int]:
     """Primaries and transfer characteristics; 2 is unknown."""
     found = COLOURS.search(data, 0, HEAD)
     return (int.from_bytes(found[1]), int.from_bytes(found[2])) if found else (2, 2)
-
-
-def _profile(primaries: int) -> bytes:
-    """The ICC profile of such primaries, with sRGB's curve."""
-    stored = np.linspace(0, 1, 256)
-    light = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
-    return imagecodecs.cms_profile(
-        "rgb",
-        whitepoint=(0.3127, 0.3290, 1.0),
-        primaries=[value for x, y in PRIMARIES[primaries] for value in (x, y, 1.0)],
-        transferfunction=np.rint(65535 * light).astype(np.uint16),
-    )

@@ -1,16 +1,10 @@
 """Resizing; both halves of a pair have one size, so they always get the same geometry."""
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from deblurgan.cleaning.across_splits import Sharp, sharp_image
-from deblurgan.files import link_or_copy, naming, sha256_of
-from deblurgan.images import write_png
 from deblurgan.params import Resize
 
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
@@ -19,24 +13,8 @@ REDUCING_GAP = 2.5
 above 47 dB against the filter alone, an error of one grey level."""
 SMALLEST = 16
 """Pixels; SSIM needs 11, the generator mirrors up to 16."""
-PLACE = 5
-"""Parts at the end of a path that say where an image of a pair belongs: split, data set, scene, kind, name."""
-
-
-@dataclass(frozen=True)
-class ResizeJob:
-    """Images of one folder, each with its place; equal files are resized once."""
-
-    images: tuple[tuple[Path, Path], ...]
-    settings: Resize
-
-
-@dataclass(frozen=True)
-class Resized:
-    """Sources of a job that were left out, because they would become too thin for the networks; its sharp images."""
-
-    left_out: list[Path]
-    sharp: list[Sharp]
+TOO_THIN = f"its shorter side becomes less than {SMALLEST} pixels"
+"""Why an image is left out."""
 
 
 def resized(image: Image.Image, settings: Resize) -> Iterator[tuple[str, Image.Image]]:
@@ -78,6 +56,11 @@ def resized(image: Image.Image, settings: Resize) -> Iterator[tuple[str, Image.I
         yield "", _padded(small, width, height) if settings.mode == "pad" else small
 
 
+def whole(settings: Resize) -> Resize:
+    """How a photo without a partner is resized: as pairs are, but never cut into tiles."""
+    return settings.model_copy(update={"mode": "none"}) if settings.mode == "tile" else settings
+
+
 def _scaled(image: Image.Image, size: tuple[int, int], settings: Resize) -> Image.Image:
     if size == image.size:
         return image
@@ -101,37 +84,3 @@ def _starts(length: int, tile: int) -> list[int]:
     """Where tiles begin along a side."""
     starts = list(range(0, max(1, length - tile + 1), tile))
     return starts if starts[-1] + tile >= length else [*starts, length - tile]
-
-
-def resize_files(job: ResizeJob) -> Resized:
-    """Resize the images of a job, and describe its sharp halves of pairs, as they were before."""
-    done: dict[str, list[tuple[str, Path]]] = {}
-    found = Resized([], [])
-    sizes = Counter(source.stat().st_size for source, _ in job.images)
-    for source, target in job.images:
-        content = sha256_of(source) if sizes[source.stat().st_size] > 1 else str(source)
-        with naming(target):
-            if content in done:
-                for suffix, path in done[content]:
-                    link_or_copy(path, target.with_stem(target.stem + suffix))
-            else:
-                with Image.open(source) as image:
-                    done[content] = list(_resize_file(image, source, target, job.settings))
-                    if done[content] and target.parent.name == "sharp":
-                        found.sharp.append(sharp_image("/".join(target.parts[-PLACE:]), image))
-        if not done[content]:
-            found.left_out.append(source)
-    return found
-
-
-def _resize_file(image: Image.Image, source: Path, target: Path, settings: Resize) -> Iterator[tuple[str, Path]]:
-    """Write what an image becomes; nothing when that is too thin."""
-    for suffix, small in resized(image, settings):
-        path = target.with_stem(target.stem + suffix)
-        if min(small.size) < SMALLEST:
-            continue
-        if small is image:
-            link_or_copy(source, path)
-        else:
-            write_png(path, np.asarray(small))
-        yield suffix, path

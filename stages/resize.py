@@ -12,7 +12,8 @@ from deblurgan.cleaning import across_splits, leaks
 from deblurgan.errors import reported
 from deblurgan.files import new_directory, require, write_json
 from deblurgan.parallel import each
-from deblurgan.resizing import SMALLEST, resize_files
+from deblurgan.resize_jobs import resize_files
+from deblurgan.resizing import TOO_THIN
 
 CLEAN = Path("data/clean")
 SYNTHETIC = Path("data/synthetic")
@@ -34,7 +35,7 @@ def main() -> None:
         for done in each(resize_files, todo, label="resize", unit="image", size=lambda job: len(job.images)):
             sharp += done.sharp
             for path in done.left_out:
-                tqdm.write(f"left out {os.path.relpath(path)}: its shorter side becomes less than {SMALLEST} pixels")
+                tqdm.write(f"left out {os.path.relpath(path)}: {TOO_THIN}")
         across_splits.refuse_shared(sharp)
         found = across_splits.leaks(sharp, p.clean.near_duplicate)
         leaks.write_leaks(out / "test", found)

@@ -24,7 +24,7 @@ import stages.synthesize
 from deblurgan import parallel
 from deblurgan.errors import UserError
 from deblurgan.parallel import CLUSTER, WORKERS, each
-from deblurgan.resizing import ResizeJob, resize_files
+from deblurgan.resize_jobs import ResizeJob, resize_files
 
 pytestmark = pytest.mark.xdist_group("scale")  # what they share is made once
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from deblurgan.cleaning import filters
 from deblurgan.cleaning.conversion import Rejected, load_photo
 from deblurgan.cleaning.duplicates import Look, across_groups, exact_duplicates, look, near_duplicates, similar_before
+from deblurgan.cleaning.photo import TOO_LARGE, cleaned, largest_file
 from deblurgan.cleaning.sharpness import blurriness, doubt, preview
 from deblurgan.files import files_below, link_or_copy, naming, sha256_of
 from deblurgan.images import write_png
@@ -29,8 +29,6 @@ FOLDERS = ("pairs", "unsplash")
 """The folders that the sources write; anything beside them is left alone."""
 NOTES = {"photos.csv", "left_out.csv"}
 """Files that accompany photos and are no photos."""
-BYTES_OF_PIXEL, BYTES_OF_NOTES = 8, 1 << 26
-"""Four channels of 16 bits, uncompressed, and what may stand beside the pixels: a larger file is not even read."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +152,14 @@ def _clean(job: _Job) -> tuple[_Measured | None, list[tuple[Path, str]]]:
 
 
 def _clean_file(path: Path, job: _Job) -> _Measured:
-    if path.stat().st_size > job.settings.max_pixels * BYTES_OF_PIXEL + BYTES_OF_NOTES:
-        raise Rejected("too large")
+    if path.stat().st_size > largest_file(job.settings):
+        raise Rejected(TOO_LARGE)
     data = path.read_bytes()
-    image, untouched = load_photo(data, min_side=job.settings.min_side, max_pixels=job.settings.max_pixels)
+    image, untouched = cleaned(data, job.settings, _partner_image(job.blur, job.settings))
     with naming(job.target):
-        if filters.is_off(job.settings) and untouched:
+        if untouched:
             link_or_copy(path, job.target)
         else:
-            image = filters.filtered(image, job.settings, _partner_image(job.blur, job.settings))
             write_png(job.target, np.asarray(image))
             data = job.target.read_bytes()
     source = path.relative_to(path.parents[len(PurePosixPath(job.name).parts) - 1]).as_posix()

@@ -1,0 +1,200 @@
+"""The live edge: photos a second, memory and cold start of the worker and of the handler, beside a plain loop.
+
+python -m benchmarks.events --photos 24 --megapixels 24
+
+S3 and SQS are moto's, on the same cores. The plain loop is what such functions do as a rule: open, resize, save, one by
+one, with files on the disk, and without a thought of colour profiles, orientation or what is no photo.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks.lambda_runtime import Function
+
+ROOT = Path(__file__).parents[1]
+BUCKETS = SOURCE, RESIZED, DEBLURRED = "live-source", "live-resized", "live-deblurred"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+PASSES = 3
+"""Of the measurement of the cold start, the fastest of which counts."""
+SIDE = 512
+"""Of what the plain loop makes, pixels: that of the default parameters."""
+
+
+def photo(megapixels: float) -> bytes:
+    """A JPEG of so many pixels, 3:2, with details at all scales."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    width = round(height * 1.5)
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (height // 64, width // 64, 3), dtype=np.uint8))
+    coarse = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    fine = rng.integers(0, 24, (height, width, 1), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse // 8 * 7 + fine).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """Moto's server, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def bodies(count: int) -> list[str]:
+    """What S3 says about so many photos."""
+    return [
+        json.dumps(
+            {
+                "Records": [
+                    {
+                        "eventName": "ObjectCreated:Put",
+                        "s3": {"bucket": {"name": SOURCE}, "object": {"key": f"photos/{i}.jpg"}},
+                    }
+                ]
+            }
+        )
+        for i in range(count)
+    ]
+
+
+def peak(process: psutil.Process) -> float:
+    """The most memory that a process has had, MB; 0 if it has ended."""
+    with contextlib.suppress(OSError, psutil.Error):
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def worker(number: int, queue: str, photos: int, environment: dict[str, str]) -> tuple[float, float]:
+    """Photos a second of so many processes, without those during which they start; the most memory of one, MB."""
+    command = [sys.executable, "-m", "deblurgan", "events", "--queue", queue, "--workers", str(number)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    moments, most = [], 0.0
+    for line in process.stdout:
+        said = json.loads(line)
+        if said["outcome"] == "resized":
+            moments.append(time.monotonic())
+            most = max([most, *map(peak, psutil.Process(process.pid).children())])
+            if len(moments) == photos:
+                process.terminate()
+        elif said["outcome"] not in ("started", "ended"):
+            raise SystemExit(line)
+    process.wait()
+    first = number  # by then, all have begun
+    return (photos - first) / (moments[-1] - moments[first - 1]), most
+
+
+def handler(package: Path, photos: int, environment: dict[str, str]) -> dict[str, float]:
+    """Figures of the handler under AWS's runtime client."""
+    name = "deblurgan.events.aws_lambda.handler"
+    starts = []
+    for _ in range(PASSES):
+        with Function(name, package, environment) as function:
+            ready = function.wait_until_ready()
+            starts.append(ready)
+    with Function(name, package, environment) as function:
+        function.wait_until_ready()
+        began = time.monotonic()
+        for body in bodies(photos):
+            kind, answer = function.call({"Records": [{"messageId": "m", "body": body}]})
+            if (kind, answer) != ("response", {"batchItemFailures": []}):
+                raise SystemExit(f"{kind}: {answer}")
+        seconds = time.monotonic() - began
+        memory = peak(psutil.Process(function.process.pid))
+    return {"start": min(starts), "rate": photos / seconds, "memory": memory}
+
+
+def plain(data: bytes, photos: int) -> float:
+    """Photos a second of the plain loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(photos):
+            Path(folder, f"{i}.jpg").write_bytes(data)
+        began = time.monotonic()
+        for i in range(photos):
+            with Image.open(f"{folder}/{i}.jpg") as image:
+                image.resize((SIDE, SIDE)).save(f"{folder}/{i}.png")
+        return photos / (time.monotonic() - began)
+
+
+def empty(client: Any) -> None:
+    """Remove all results."""
+    for bucket in (RESIZED, DEBLURRED):
+        for entry in client.list_objects_v2(Bucket=bucket).get("Contents", ()):
+            client.delete_object(Bucket=bucket, Key=entry["Key"])
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.events", description=__doc__)
+    parser.add_argument("--photos", type=int, default=24)
+    parser.add_argument("--megapixels", type=float, default=24)
+    parser.add_argument("--model", type=Path, help="exported generator: photos are deblurred, too")
+    parser.add_argument("--package", type=Path, default=ROOT, help="what make lambda has made for this machine")
+    options = parser.parse_args()
+    data = photo(options.megapixels)
+    print(
+        f"{options.photos} JPEGs of {options.megapixels:g} MP, {len(data) / 1e6:.1f} MB each, {os.cpu_count()} cores\n"
+    )
+    print("| | photos a second | memory, MB | start, s |\n| --- | --- | --- | --- |", flush=True)
+    rate = plain(data, options.photos)
+    print(f"| plain loop, files | {rate:.2f} | | |", flush=True)
+    with server() as address:
+        environment = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": address, "DEBLURGAN_RESIZED": RESIZED}
+        if options.model:
+            environment |= {"DEBLURGAN_DEBLURRED": DEBLURRED, "DEBLURGAN_MODEL": str(options.model.resolve())}
+        keys = {name.lower(): value for name, value in KEYS.items() if name != "AWS_DEFAULT_REGION"}
+        s3, sqs = (
+            boto3.client(service, endpoint_url=address, region_name=KEYS["AWS_DEFAULT_REGION"], **keys)
+            for service in ("s3", "sqs")
+        )
+        for bucket in BUCKETS:
+            s3.create_bucket(Bucket=bucket)
+        for i in range(options.photos):
+            s3.put_object(Bucket=SOURCE, Key=f"photos/{i}.jpg", Body=data)
+        rates = {}
+        for number in (1, 2):
+            queue = sqs.create_queue(QueueName=f"arrivals-{number}")["QueueUrl"]
+            for body in bodies(options.photos):
+                sqs.send_message(QueueUrl=queue, MessageBody=body)
+            rates[number], memory = worker(number, queue, options.photos, environment)
+            print(f"| worker, {number} at a time | {rates[number]:.2f} | {memory:.0f} each | |", flush=True)
+            empty(s3)
+        found = handler(options.package.resolve(), options.photos, environment)
+        print(f"| handler | {found['rate']:.2f} | {found['memory']:.0f} | {found['start']:.2f} |")
+    print(f"\ntwo at a time: {rates[2] / rates[1]:.2f} times one (at least 1.8)")
+    print(f"cold start of the handler: {found['start']:.2f} s (at most 2)")
+    print(f"memory of a photo: {max(memory, found['memory']):.0f} MB (at most 512)")
+
+
+if __name__ == "__main__":
+    main()
