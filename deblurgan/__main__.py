@@ -13,6 +13,7 @@ COMMANDS = {
     "plots": ("deblurgan.app.plots", "write DVC's page of plots so that it needs no network"),
     "preset": ("deblurgan.presets", "list the recipes of real trainings, or run one as an experiment"),
     "weights": ("deblurgan.published.command", "list published weights, or make a model of them"),
+    "dumps": ("deblurgan.dumps.command", "take photos from a bucket into the pipeline, publish deblurred ones"),
     "scores": ("deblurgan.evaluation.scores", "print what the last evaluation found"),
 }
 """The module whose `main` takes the arguments that follow, and what it does."""
