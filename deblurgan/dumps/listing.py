@@ -1,9 +1,11 @@
 """Which objects of buckets are data of the pipeline: tables under git, on which the stages depend."""
 
 import csv
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from deblurgan.errors import UserError
 from deblurgan.files import as_rows, write_csv
@@ -11,6 +13,7 @@ from deblurgan.s3 import Address
 
 PHOTOS, PAIRS = Path("dumps/photos.csv"), Path("dumps/pairs.csv")
 """What `fetch_unsplash` and `ingest_gopro` read where their source is a bucket."""
+UNPRINTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ def read_listing(path: Path) -> dict[str, Registered]:
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream, strict=True))
-        kept = [Registered(**{**row, "size": int(row["size"])}) for row in rows]  # type: ignore[arg-type]
+        kept = [
+            Registered(**{**row, "object": unquote(row["object"]), "size": int(row["size"])})  # type: ignore[arg-type]
+            for row in rows
+        ]
     except FileNotFoundError:
         raise UserError(f"{path} is missing: `git checkout {path}` brings it back") from None
     except (csv.Error, KeyError, TypeError, ValueError) as error:
@@ -48,7 +54,13 @@ def read_listing(path: Path) -> dict[str, Registered]:
 
 def write_listing(path: Path, registered: Iterable[Registered]) -> None:
     """Write the table by address, whole or not at all."""
-    write_csv(path, as_rows(Registered, sorted(registered, key=lambda one: one.object)))
+    ordered = sorted(registered, key=lambda one: one.object)
+    write_csv(path, as_rows(Registered, (replace(one, object=_in_a_line(one.object)) for one in ordered)))
+
+
+def _in_a_line(name: str) -> str:
+    """A name without control characters, which end a line of the table; `unquote` undoes it."""
+    return UNPRINTABLE.sub(lambda found: quote(found[0]), name)
 
 
 def below(registered: dict[str, Registered], address: Address) -> dict[str, Registered]:
