@@ -14,6 +14,7 @@ COMMANDS = {
     "preset": ("deblurgan.presets", "list the recipes of real trainings, or run one as an experiment"),
     "weights": ("deblurgan.published.command", "list published weights, or make a model of them"),
     "events": ("deblurgan.events.command", "process photos as they arrive in a bucket, one by one"),
+    "dumps": ("deblurgan.dumps.command", "take photos from a bucket into the pipeline, publish deblurred ones"),
     "scores": ("deblurgan.evaluation.scores", "print what the last evaluation found"),
 }
 """The module whose `main` takes the arguments that follow, and what it does."""

@@ -61,7 +61,7 @@ def client(service: str = "s3") -> Any:
 
     retries = {"mode": "standard", "total_max_attempts": TRIES}
     settings = Config(retries=retries, connect_timeout=CONNECT, read_timeout=READ, max_pool_connections=POOL)
-    return boto3.client(service, config=settings)
+    return boto3.Session().client(service, config=settings)  # the credentials of now: the default session keeps its own
 
 
 REMEDIES = {

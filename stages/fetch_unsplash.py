@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deblurgan import params
+from deblurgan.dumps.listing import PHOTOS
+from deblurgan.dumps.mirror import opened
 from deblurgan.errors import reported
 from deblurgan.files import new_directory, write_csv
 from deblurgan.sources.bundled import copy_bundled
@@ -27,7 +29,8 @@ def main() -> None:
         elif source in ("api", "lite"):
             rows = download_photos(out, p.fetch_unsplash)
         elif source != "none":
-            rows = take_own(out, source)
+            with opened(source, PHOTOS) as folder:
+                rows = list(take_own(out, folder))
         write_csv(out / "photos.csv", [COLUMNS, *rows])
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deblurgan import params
+from deblurgan.dumps.listing import PAIRS
+from deblurgan.dumps.mirror import opened
 from deblurgan.errors import reported
 from deblurgan.files import files_below, new_directory
 from deblurgan.images import write_png
@@ -33,14 +35,16 @@ def main() -> None:
         if p.ingest_gopro.source == "bundled":
             film_bundled(out / p.ingest_gopro.dataset, p.ingest_gopro, p.seed)
             return
-        path = locate(p.ingest_gopro)
-        lines = ingest(path, out, p.ingest_gopro, lambda entries: tqdm(entries, desc="ingest_gopro", unit="image"))
+        with opened(p.ingest_gopro.source, PAIRS) as source:
+            path = locate(p.ingest_gopro.model_copy(update={"source": source}))
+            shown = path if source == p.ingest_gopro.source else p.ingest_gopro.source
+            lines = ingest(path, out, p.ingest_gopro, lambda entries: tqdm(entries, desc="ingest_gopro", unit="image"))
         images = [path.relative_to(out).parts for path in files_below(out)]
         scenes = len({parts[:3] for parts in images})
         what = "frames of high-speed video" if images[0][3] == "frames" else "images of pairs"
-        print(f"ingest_gopro: {len(images)} {what} in {scenes} scenes of {path}, called {p.ingest_gopro.dataset}")
+        print(f"ingest_gopro: {len(images)} {what} in {scenes} scenes of {shown}, called {p.ingest_gopro.dataset}")
         for line in lines[:SHOWN]:
-            print(f"ingest_gopro: {line}")
+            print(f"ingest_gopro: {line.replace(str(path), str(shown))}")
         if len(lines) > SHOWN:
             print(f"ingest_gopro: and {len(lines) - SHOWN} more like these")
 

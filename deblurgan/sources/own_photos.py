@@ -50,7 +50,9 @@ def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
     """
     root = home_expanded(source)
     if not root.is_dir():
-        raise UserError(f"fetch_unsplash.source = {source!r} is neither bundled, none, lite or api nor a folder")
+        raise UserError(
+            f"fetch_unsplash.source = {source!r} is neither bundled, none, lite or api nor a folder or s3://bucket/prefix"
+        )
     photos: dict[str, OwnPhoto] = {}
     others = [path.name for path in root.iterdir() if path.is_file() and path.suffix.lower() in IMAGES]
     for kind, path in _files(root):

@@ -1,10 +1,9 @@
 """The photos of Unsplash that are asked for: found, reported, and downloaded whole or left out by name."""
 
+import contextlib
 import hashlib
 import io
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -19,6 +18,7 @@ from deblurgan.params import FetchUnsplash
 from deblurgan.sources import unsplash_lite
 from deblurgan.sources.unsplash_api import Client, UnsplashPhoto
 from deblurgan.sources.web import Gone, Session, address_for_people
+from deblurgan.threads import at_once
 
 AT_ONCE = 8
 QUALITY = 90
@@ -135,34 +135,18 @@ def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOutPhotos) 
     UserError
         The network or the server stands in the way; photos that have arrived stay.
     """
-    waiting: list[tuple[Wanted, Future[Path]]] = [(one, Future()) for one in wanted]
-    todo = iter(list(waiting))
-    lock = threading.Lock()
     session = Session()
 
-    def work() -> None:
-        while True:
-            with lock:
-                one, future = next(todo, (None, None))
-            if one is None or future is None:
-                return
-            try:
-                future.set_result(_fetch(session, one.photo, width))
-            except BaseException as error:
-                future.set_exception(error)
+    def work(one: Wanted) -> Path:
+        return _fetch(session, one.photo, width)
 
-    for _ in range(AT_ONCE):  # daemons: a server that hangs keeps nobody from leaving
-        threading.Thread(target=work, daemon=True).start()
     before = len(left_out.rows)
-    try:
-        for tried, (one, future) in enumerate(tqdm(waiting, "photos", unit="photo"), before + 1):
+    with contextlib.closing(at_once(work, wanted, AT_ONCE)) as brought:
+        for tried, (one, future) in enumerate(tqdm(brought, "photos", len(wanted), unit="photo"), before + 1):
             try:
                 yield one, future.result()
             except Gone as gone:
                 left_out.add(one, gone, tried)
-    finally:
-        with lock:
-            todo = iter(())
 
 
 def _fetch(session: Session, photo: UnsplashPhoto, width: int) -> Path:

@@ -1,0 +1,36 @@
+"""Services of AWS on 127.0.0.1, by moto."""
+
+import contextlib
+from collections.abc import Iterator
+
+import boto3
+import requests
+from moto.server import ThreadedMotoServer
+
+REGION = "us-east-1"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[str]:
+    """An account without anything in it; the address of its services."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)  # its state belongs to the process
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """What a user exports."""
+    return {**KEYS, "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def client(service: str, endpoint: str):
+    """A client of the tests' own."""
+    return boto3.client(
+        service, endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
+    )
