@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deblurgan.errors import UserError
 from deblurgan.files import sha256_of
 from deblurgan.restoration import tiles
 from deblurgan.restoration.explosions import Guard
@@ -39,7 +40,12 @@ def load_deblurrer(path: Path, threads: int | None = None) -> Deblurrer:
     UserError
         There is no such file, or it is no such generator.
     """
-    from deblurgan.restoration.exported import ExportedGenerator  # ONNX Runtime takes time, and few need it
+    try:
+        from deblurgan.restoration.exported import ExportedGenerator  # ONNX Runtime takes time, and few need it
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{path}: this version cannot run exported generators; leave out --model and --deblurred"
+        ) from None
 
     method, guard = ExportedGenerator(path, threads).restoring()
     return Deblurrer(method, guard, sha256_of(path))
