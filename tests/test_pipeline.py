@@ -43,7 +43,7 @@ def test_outputs_are_there_and_scores_consistent(finished: Repo):
     assert report["unpaired"]["photos"] == 2
     table = (finished.root / "metrics/evaluate/images.csv").read_text().splitlines()
     assert len(table) == 1 + report["images"]
-    assert table[0].startswith("dataset,scene,frame,psnr,ssim,ssim_3d,input_psnr")
+    assert table[0].startswith("dataset,scene,frame,kind,psnr,ssim,ssim_3d,input_psnr")
     scenes = (finished.root / "metrics/evaluate/scenes.csv").read_text().splitlines()
     assert sum(int(row.split(",")[2]) for row in scenes[1:]) == report["images"]
     deblurred = sorted(p.name for p in (finished.root / "data/deblurred").iterdir())
