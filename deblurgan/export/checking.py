@@ -1,6 +1,6 @@
 """Whether an exported model gives what Keras gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def _middle(image: np.ndarray, step: int) -> np.ndarray:
 
 
 def compare(
-    generator: keras.Model, runs: dict[str, Restore], crops: Sequence[tuple[np.ndarray, np.ndarray]]
+    generator: keras.Model, runs: Mapping[str, Restore], crops: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[float, dict[str, Comparison]]:
     """Restore crops by Keras and by exported models.
 

@@ -3,6 +3,7 @@
 Sizes are set before a run, by `resize_tensor_input`.
 """
 
+import tempfile
 from pathlib import Path
 
 import flatbuffers
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from deblurgan.restoration.exported import IMAGE, RESTORED
+from deblurgan.restoration.exported import IMAGE
 
 IDENTIFIER = b"TFL3"
 """Of the file format."""
@@ -27,16 +28,17 @@ def litert_bytes(generator: keras.Model, metadata: dict[str, str]) -> bytes:
     metadata
         What the file says about itself: a buffer for each name, as LiteRT keeps metadata.
     """
-
-    def restored(blurred):
-        return {RESTORED: generator(blurred, training=False)}
-
-    spec = tf.TensorSpec((None, None, None, 3), tf.float32, name=IMAGE)
-    traced = tf.function(restored, input_signature=[spec], autograph=False).get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], generator)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return _described(converter.convert(), metadata)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.tflite"
+        generator.export(
+            path,
+            format="litert",
+            verbose=False,
+            input_signature=[keras.InputSpec(dtype="float32", shape=(None, None, None, 3), name=IMAGE)],
+            optimizations=[tf.lite.Optimize.DEFAULT],
+            target_spec={"supported_types": [tf.float16]},
+        )
+        return _described(path.read_bytes(), metadata)
 
 
 def _described(data: bytes, metadata: dict[str, str]) -> bytes:

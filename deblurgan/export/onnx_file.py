@@ -55,6 +55,7 @@ def onnx_model(generator: keras.Model, metadata: dict[str, str]) -> onnx.ModelPr
     traced = tf.function(restored, input_signature=inputs, autograph=False)
     model, _ = tf2onnx.convert.from_function(traced, input_signature=inputs, opset=OPSET)
     graph = model.graph
+    _put_in_order(graph)
     _rename(graph)
     if local:
         graph.initializer.append(numpy_helper.from_array(np.array(0, np.int32), LEAST_WINDOW))
@@ -65,6 +66,34 @@ def onnx_model(generator: keras.Model, metadata: dict[str, str]) -> onnx.ModelPr
     return model
 
 
+def _put_in_order(graph: onnx.GraphProto) -> None:
+    """Order nodes and arrays as they are met on the way from the result to its inputs: tf2onnx's order is by chance."""
+    makers = {name: node for node in graph.node for name in node.output}
+    ordered = dict[str, onnx.NodeProto]()  # by the first output
+    waiting = [(makers[graph.output[0].name], False)]
+    while waiting:
+        node, ready = waiting.pop()
+        if node.output[0] in ordered:
+            continue
+        if ready:
+            ordered[node.output[0]] = node
+        else:
+            waiting.append((node, True))
+            waiting.extend((makers[name], False) for name in reversed(node.input) if name in makers)
+    arrays, used = {tensor.name: tensor for tensor in graph.initializer}, dict[str, TensorProto]()
+    for node in ordered.values():
+        for name in node.input:
+            if name in arrays:
+                used[name] = arrays[name]
+        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
+    nodes, tensors = list(ordered.values()), list(used.values())
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(tensors)
+
+
 def _rename(graph: onnx.GraphProto) -> None:
     """Number values and nodes in their order: names of TensorFlow's depend on what the process has built before."""
     given = {value.name for value in graph.input}
@@ -72,6 +101,7 @@ def _rename(graph: onnx.GraphProto) -> None:
     new = {name: f"v{i}" for i, name in enumerate(name for name in made if name and name not in given)}
     (result,) = graph.output
     new[result.name] = RESTORED
+    graph.name, graph.doc_string = "generator", ""  # else a number of the process
     for i, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{i}"
         for names in (node.input, node.output):
@@ -79,10 +109,10 @@ def _rename(graph: onnx.GraphProto) -> None:
     for named in (*graph.initializer, *graph.output):
         named.name = new.get(named.name, named.name)
     del graph.value_info[:]
-    for value, name in zip((*graph.input, *graph.output), "NN", strict=False):
+    for value in (*graph.input, *graph.output):
         shape = value.type.tensor_type.shape
         if len(shape.dim) == 4:
-            for dimension, word in zip(shape.dim, (name, "H", "W"), strict=False):
+            for dimension, word in zip(shape.dim, ("N", "H", "W"), strict=False):
                 dimension.dim_param = word
 
 
