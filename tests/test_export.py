@@ -212,11 +212,10 @@ def test_the_pretrained_generators_export_is_of_that_generator():
 
 
 def test_the_docs_python_restores_a_photo(ready):
-    """As the command does."""
     command.main([])
     write_png(ready / "photo.png", np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
     code = (ROOT / "docs/export.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     exec(compile(code, "docs/export.md", "exec"), {})
-    method, _ = neural.restoring(load_generator(stages.export.MODEL))
+    method = neural.network(load_generator(stages.export.MODEL), few_sizes=False)  # and no guard
     expected = tiles.deblur(method, read_rgb(ready / "photo.png"))
     assert np.abs(read_rgb(ready / "restored.png").astype(int) - expected).max() <= 1
