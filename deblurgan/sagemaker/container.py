@@ -19,6 +19,8 @@ from deblurgan.errors import UserError, explained
 from deblurgan.files import CACHE
 
 HOME = Path("/opt/ml")
+WHERE = "DEBLURGAN_TRAIN"
+"""Environment variable of the stage."""
 LONGEST = 1024
 """Characters of a failure that SageMaker shows."""
 
@@ -42,6 +44,7 @@ def prepare(home: Path, work: Path) -> None:
     checkpoints.mkdir(exist_ok=True)
     os.environ[CACHE] = str(checkpoints)
     os.environ["TQDM_DISABLE"] = "1"  # a log has no use for bars
+    os.environ.pop(WHERE, None)  # here it is, and nowhere else
     os.chdir(work)
 
 

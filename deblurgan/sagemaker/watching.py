@@ -33,12 +33,13 @@ class Log:
         """Lines that have arrived since the last call; none where there is no log, or no right to read it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        asked: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job.name}/"}
+        begin = f"{self._job.name}/"
+        asked: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": begin}
         lines = []
         try:
             for page in self._logs.get_paginator("filter_log_events").paginate(**asked, startTime=self._since):
                 for event in page["events"]:
-                    if event["eventId"] not in self._seen:
+                    if event["eventId"] not in self._seen and event["logStreamName"].startswith(begin):
                         self._seen.add(event["eventId"])
                         self._since = max(self._since, event["timestamp"] - OVERLAP)
                         lines.append(event["message"].rstrip())
