@@ -34,7 +34,7 @@ SAMPLE_ROWS = 4
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (
-    "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
+    "blur.camera", "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
     "networks.critic", "networks.generators", "networks.layers", "networks.vgg19", "networks.winograd",
     "training.crops", "training.gan", "training.losses", "training.optimizers", *(f"training.step_{backend.BACKEND}",),
 )  # fmt: skip
