@@ -12,11 +12,15 @@ PRETRAINED = ROOT / "pretrained/generator.keras"
 SUFFIXES = (".onnx", ".keras")
 PROVENANCE = "provenance.json"
 """Member of a `.keras` archive that says where converted weights come from; read without Keras, which takes seconds."""
+ROUND = "A classical algorithm, without a network: it takes the blur for slight and round."
 ABOUT = {
-    "unsharp": "Unsharp masking",
-    "wiener": "Wiener filter",
-    "richardson-lucy": "Richardson-Lucy deconvolution",
+    "blind": ("Camera shake (blind)", "Finds the one blur of a shaken photo and undoes it, without a network."),
+    "auto": ("Automatic", "Sharp photos stay as they are, one blur is undone, the rest is for the generator."),
+    "unsharp": ("Unsharp masking", ROUND),
+    "wiener": ("Wiener filter", ROUND),
+    "richardson-lucy": ("Richardson-Lucy deconvolution", ROUND),
 }
+"""Names of `--algorithm`: what the page calls it, and a sentence about it."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ def choices() -> dict[str, Choice]:
             named = shown if shown.is_file() else path  # from another folder
             found.append(Choice(str(shown), ("--model", str(named)), _about(path), True))
     for name in WAYS[1:]:
-        about = "A classical algorithm, without a network: it takes the blur for slight and round."
-        found.append(Choice(ABOUT[name], ("--algorithm", name), about, False))
+        title, about = ABOUT[name]
+        found.append(Choice(title, ("--algorithm", name), about, False))
     return {choice.name: choice for choice in found}
 
 
