@@ -19,10 +19,10 @@ PLATFORMS := $(foreach glibc,2_28 2_27 2_26 2_17,--platform manylinux_$(glibc)_$
 NOT_RUN := onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets numpy/f2py bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro experiments report app plots test lint format deps requirements lambda
+.PHONY: help install repro experiments report app plots test lint format deps requirements lambda s3 s3-stop test-s3
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 install: $(VENV)/.installed  ## Make .venv with what the pipeline needs
 
@@ -90,9 +90,23 @@ lambda: install  ## Make the package for AWS Lambda (build/lambda) and print its
 	@size=$$(du -sm $(LAMBDA) | cut -f1); echo "$(LAMBDA): $$size MB of the $(LAMBDA_LIMIT) that Lambda allows"; \
 	  [ $$size -le $(LAMBDA_LIMIT) ]
 
+s3: install .venv-s3/.installed  ## Start an S3 server on this machine, make its buckets, print what to export
+	@python -m deploy.s3.control start
+
+s3-stop: install  ## Stop it; its data stay
+	@python -m deploy.s3.control stop
+
+test-s3: $(VENV)/.installed-dev .venv-s3/.installed  ## Test the pipeline against such a server
+	python -m pytest -n 0 tests/local_s3.py
+
+.venv-s3/.installed: requirements-s3.txt
+	$(PYTHON) -m venv .venv-s3
+	.venv-s3/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements-s3.txt
+	@touch $@
+
 report: install  ## Compare scores and parameters with another revision, as Markdown (BASE=main)
 	@.ci/report $(BASE)
 
 requirements:  ## Compile the requirements*.in for Python 3.11 to 3.13 (needs uv)
-	for name in requirements requirements-jax requirements-dask requirements-app requirements-dev requirements-aws requirements-lambda; do \
+	for name in requirements requirements-jax requirements-dask requirements-app requirements-dev requirements-aws requirements-lambda requirements-s3; do \
 	  uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt || exit 1; done

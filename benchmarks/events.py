@@ -51,7 +51,7 @@ def photo(megapixels: float) -> bytes:
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """Moto's server, and its address."""
+    """A server of moto, and its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

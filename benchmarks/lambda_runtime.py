@@ -62,6 +62,9 @@ class RuntimeApi(http.server.ThreadingHTTPServer):
         self.answers: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.ready = threading.Event()
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a function that is killed while it waits."""
+
 
 class Function:
     """A function in a process of its own, as Lambda starts one; use it in a `with`.

@@ -16,7 +16,7 @@ from deblurgan import backend  # isort: skip
 from deblurgan.errors import reported
 from deblurgan.images import read_rgb, to_float
 from deblurgan.networks.model_files import load_generator
-from deblurgan.restoration.neural import network, reach_of
+from deblurgan.restoration.neural import network, traits_of
 from deblurgan.restoration.tiles import RAMP, restore
 
 MARGINS = (32, 64, 96, 112, 128, 192)
@@ -29,7 +29,7 @@ def differences(path: Path, photo: Path, core: int) -> list[str]:
     method = network(generator)
     whole = restore(method, image)
     rows = [
-        f"Receptive field: {reach_of(generator).radius} pixels to each side; the result differs from its input by "
+        f"Receptive field: {traits_of(generator).reach} pixels to each side; the result differs from its input by "
         f"{127.5 * np.abs(whole - image).mean():.1f} grey levels.",
         "",
         "| margin | tile | mean | 99.9 % | largest | times the work |",

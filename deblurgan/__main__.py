@@ -15,6 +15,7 @@ COMMANDS = {
     "weights": ("deblurgan.published.command", "list published weights, or make a model of them"),
     "events": ("deblurgan.events.command", "process photos as they arrive in a bucket, one by one"),
     "dumps": ("deblurgan.dumps.command", "take photos from a bucket into the pipeline, publish deblurred ones"),
+    "export": ("deblurgan.export.command", "write a generator as ONNX or LiteRT, which need no TensorFlow"),
     "scores": ("deblurgan.evaluation.scores", "print what the last evaluation found"),
 }
 """The module whose `main` takes the arguments that follow, and what it does."""

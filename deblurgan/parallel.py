@@ -163,10 +163,15 @@ def _deaf_to_interrupts() -> Iterator[None]:
 def _workers() -> int:
     text = os.environ.get(WORKERS, "")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
     if not text.isdecimal() or int(text) == 0:
         raise UserError(f"{WORKERS} = {text!r} is no number of processes: set it to 1 or more, or leave it out")
     return int(text)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _follow_parent() -> None:

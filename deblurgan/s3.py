@@ -17,6 +17,10 @@ POOL = 16
 """Connections at once."""
 
 
+class Unreachable(UserError):
+    """The service does not answer, or the network is away."""
+
+
 @dataclass(frozen=True)
 class Address:
     """A bucket, and the key of an object or the beginning of keys, without a slash at its end; it may be empty."""
@@ -90,9 +94,16 @@ def explained(what: object) -> Iterator[None]:
     Raises
     ------
     UserError
-        Credentials are missing or refused, or the server does not answer, or answers with an error.
+        Credentials are missing or refused, or the server does not answer (`Unreachable`), or answers with an error.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
 
     try:
         yield
@@ -102,7 +113,9 @@ def explained(what: object) -> Iterator[None]:
         raise UserError(
             f"{what}: no credentials are known: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from None
-    except BotoCoreError as error:  # no connection, no region, a profile that is not there
+    except (ConnectionError, HTTPClientError) as error:
+        raise Unreachable(f"{what}: {' '.join(str(error).split())}") from None
+    except BotoCoreError as error:  # no region, a profile that is not there
         raise UserError(f"{what}: {' '.join(str(error).split())}") from None
 
 

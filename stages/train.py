@@ -3,6 +3,7 @@
 A run that is killed goes on where it was when it is started again.
 """
 
+import importlib
 import os
 
 # TensorFlow has these kernels on by default on some processors only; on others they nearly halve the time of a step.
@@ -29,6 +30,8 @@ OUTPUTS = Outputs(
     curves=Path("metrics/train"),
     speed=Path("metrics/speed.json"),
 )
+WHERE = "DEBLURGAN_TRAIN"
+"""Environment variable: `sagemaker` trains there (docs/sagemaker.md)."""
 
 
 def main() -> None:
@@ -37,6 +40,12 @@ def main() -> None:
     t = p.train
     if t.deterministic and t.jit and backend.BACKEND == "tensorflow":
         raise UserError("train.jit has no effect on TensorFlow with train.deterministic: set one of them to false")
+    if where := os.environ.get(WHERE):
+        if where != "sagemaker":
+            raise UserError(f"{WHERE} = {where!r}: it can be sagemaker, or not be set")
+        # by its name, so that it is no code of the training, which does not depend on where it runs
+        importlib.import_module("deblurgan.sagemaker.launch").main(p, DATA, OUTPUTS)
+        return
     if t.deterministic:
         backend.be_deterministic()
     with devices.all_devices(t.batch_size) as share:

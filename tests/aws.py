@@ -17,11 +17,16 @@ def moto() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)  # its state belongs to the process
     try:
+        reset(f"http://{host}:{port}")
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def reset(endpoint: str) -> None:
+    """Forget everything: the state of moto belongs to the process, not to the server."""
+    requests.post(f"{endpoint}/moto-api/reset", timeout=10)
 
 
 def environment(endpoint: str) -> dict[str, str]:

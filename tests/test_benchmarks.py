@@ -20,6 +20,7 @@ from benchmarks import (
     data,
     deblur,
     duplicates,
+    events,
     loader,
     margins,
     pretraining_data,
@@ -152,6 +153,15 @@ def test_loader(monkeypatch, capsys, workspace):
     said = capsys.readouterr().out
     assert "consumed by the last training: 2 images/s (none)" in said
     assert said.count("photos blurred anew") == 2  # in memory, and decoded on the way
+
+
+def test_events(monkeypatch, capsys):
+    monkeypatch.setattr(events, "PASSES", 1)
+    called(monkeypatch, events, "--photos", 4, "--megapixels", 0.1)
+    said = capsys.readouterr().out
+    rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("|")]
+    assert rows[2:] == ["plain loop, files", "worker, 1 at a time", "worker, 2 at a time", "handler"]
+    assert "cold start of the handler" in said
 
 
 def test_size(monkeypatch, capsys, tmp_path):

@@ -27,7 +27,8 @@ from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.images import to_uint8
 from deblurgan.networks.generators import build_generator
-from deblurgan.networks.model_files import PRETRAINED, save_model
+from deblurgan.networks.model_files import save_model
+from deblurgan.pretrained import PRETRAINED
 from deblurgan.restoration.command import main
 from deblurgan.restoration.photo_files import read_photo, write_photo, written_name
 

@@ -23,6 +23,8 @@ DOCS = [
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 SECTIONS = "|".join(name for name, values in PARAMS.items() if isinstance(values, dict))
 MOST_LINES = 150
+FILES = (".md", ".py", ".keras", ".onnx", ".tflite")
+"""Ends of names that look like parameters and are files."""
 SHOWN = ("richardson-lucy", "blind")
 """The older algorithms of the front page; `python -m deblurgan scores` prints all."""
 
@@ -90,13 +92,11 @@ def test_files_commands_and_parameters_that_are_named_exist(page: Path):
     for command in re.findall(r"python -m deblurgan (\w+)", text):
         assert command in COMMANDS, command
     code = "\n".join([*re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
-    for target in re.findall(r"^make ([a-z]+)", code, flags=re.MULTILINE):
+    for target in re.findall(r"^make ([a-z][a-z0-9-]*)", code, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
     known = dict(flattened(PARAMS))
     for key in re.findall(rf"(?<![\w./-])((?:{SECTIONS})\.[a-z_0-9.]*[a-z_0-9])(?![\w.*/])", text):
-        assert (
-            key in known or any(name.startswith(f"{key}.") for name in known) or key.endswith((".md", ".py", ".keras"))
-        ), key
+        assert key in known or any(name.startswith(f"{key}.") for name in known) or key.endswith(FILES), key
 
 
 def test_the_front_door_lists_its_commands_and_each_explains_itself():

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from aws import client, environment, moto
+from aws import client, environment, moto, reset
 from conftest import ROOT, Repo, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,12 +47,8 @@ def s3(endpoint, workspace, monkeypatch):
         monkeypatch.setenv(name, value)
     for listing in (PHOTOS, PAIRS):
         write_listing(listing, [])
+    reset(endpoint)
     s3 = client("s3", endpoint)
-    for bucket in s3.list_buckets()["Buckets"]:
-        for kind in ("Versions", "DeleteMarkers"):
-            for one in s3.list_object_versions(Bucket=bucket["Name"]).get(kind, []):
-                s3.delete_object(Bucket=bucket["Name"], Key=one["Key"], VersionId=one["VersionId"])
-        s3.delete_bucket(Bucket=bucket["Name"])
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     return s3

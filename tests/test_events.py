@@ -20,12 +20,13 @@ from PIL import Image
 import stages.clean
 import stages.resize
 from deblurgan.errors import UserError
-from deblurgan.events.deblurring import Deblurrer
+from deblurgan.events.deblurring import Deblurrer, load_deblurrer
 from deblurgan.events.handling import Failed, handle
 from deblurgan.events.keys import LONGEST, photo_key, rejection_key
 from deblurgan.events.messages import Arrival, BadMessage, arrivals
 from deblurgan.events.process import Outcome, Unsettled, process
 from deblurgan.events.settings import code_revision, settings_from, settings_of
+from deblurgan.files import sha256_of
 from deblurgan.params import load
 from deblurgan.restoration import tiles
 from deblurgan.restoration.classical import algorithm
@@ -165,6 +166,42 @@ def test_a_result_says_what_it_was_made_of(live):
         }
     other = settings.resize.model_copy(update={"width": 65})
     assert replace(settings, resize=other).parameters_sha256 != settings.parameters_sha256
+
+
+def halving(path: Path) -> Path:
+    """An exported generator that makes photos darker by half a range at most: a network of one layer."""
+    onnx = pytest.importorskip("onnx")
+    shape = ["N", "H", "W", 3]
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["blurred", "half"], ["restored"])],
+        "halving",
+        [helper.make_tensor_value_info("blurred", kind, shape)],
+        [helper.make_tensor_value_info("restored", kind, shape)],
+        [helper.make_tensor("half", kind, [], [0.5])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, {"stride": "8", "reach": "8", "bytes_per_pixel": "100", "padding": "mirror"})
+    onnx.save(model, path)
+    return path
+
+
+def test_an_exported_generator_deblurs(live, tmp_path):
+    """As `python -m deblurgan deblur` does by it; TensorFlow has no part in this."""
+    exported = pytest.importorskip("deblurgan.restoration.exported")
+    model = halving(tmp_path / "model.onnx")
+    settings = live.settings(deblurred=live.deblurred, deblur=load_deblurrer(model))
+    live.put(KEY, picture(1, size=(90, 61)))
+    assert process(live.source, KEY, settings).deblurred
+    with Image.open(io.BytesIO(live.read(live.resized, f"{KEY}.png"))) as image:
+        small = np.asarray(image)
+    with Image.open(io.BytesIO(live.read(live.deblurred, f"{KEY}.png"))) as image:
+        restored = np.asarray(image)
+    method, _ = exported.ExportedGenerator(model).restoring()
+    np.testing.assert_array_equal(restored, tiles.deblur(method, small))
+    np.testing.assert_allclose(restored, (small.astype(float) - 127.5) / 2 + 127.5, atol=0.51)
+    metadata = live.s3.head_object(Bucket=live.deblurred, Key=f"{KEY}.png")["Metadata"]
+    assert metadata["model-sha256"] == sha256_of(model)
 
 
 def test_keys_arrive_as_they_were(live):

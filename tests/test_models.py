@@ -14,8 +14,9 @@ from deblurgan.evaluation.metrics import psnr
 from deblurgan.networks.critic import build_critic
 from deblurgan.networks.generators import build_generator, stride
 from deblurgan.networks.layers import ReflectionPad
-from deblurgan.networks.model_files import PRETRAINED, copy_weights, load_generator, save_half, save_model
+from deblurgan.networks.model_files import copy_weights, load_generator, save_half, save_model
 from deblurgan.params import Critic
+from deblurgan.pretrained import PRETRAINED
 from deblurgan.restoration.neural import deblur
 
 PAPER_GENERATOR = SMALL.model_copy(update={"filters": 64, "blocks": 9, "norm": "instance", "dropout": 0.5})

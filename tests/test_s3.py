@@ -23,6 +23,8 @@ ROUTES = {
     "data/resized/unpaired": "resized",
     "data/deblurred": "deblurred",
     "models/generator.keras": "models",
+    "models/generator.onnx": "models",
+    "models/generator.tflite": "models",
     "metrics/synthesize/kernels.png": "resized",
     "metrics/train/plots/images": "resized",
     "metrics/evaluate/panels": "resized",

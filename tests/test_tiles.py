@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from deblurgan.errors import UserError
 from deblurgan.networks.generators import build_generator, stride
 from deblurgan.restoration import neural, tiles
-from deblurgan.restoration.neural import ensembled, network, reach_of
+from deblurgan.restoration.neural import network, traits_of
 from deblurgan.restoration.tiles import Method, _spans, check_tile, memory_for, restore, tile_for
+from deblurgan.restoration.traits import FARTHEST, ensembled
 
 GENERATORS = {
     "resnet": SMALL,
@@ -54,7 +55,7 @@ def test_tiles_cover_a_side_and_their_shares_sum_to_one(length, margins, cores):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_what_lies_beyond_its_reach_does_not_matter_and_the_reach_is_no_exaggeration(name):
     generator = busy(build_generator(GENERATORS[name]))
-    radius, step = reach_of(generator).radius, stride(generator)
+    radius, step = traits_of(generator).reach, stride(generator)
     side = -(-(2 * radius + 8 * step) // step) * step
     x = pixels(side, side)
     changed, middle = x.copy(), side // 2
@@ -102,8 +103,8 @@ def test_with_local_attention_tiles_stay_near_the_whole():
 
 def test_the_margin_of_a_deep_generator_is_capped():
     generator = build_generator(GENERATORS["nafnet"].model_copy(update={"blocks": 28}))
-    assert reach_of(generator).radius == 288
-    assert network(generator).reach == neural.FARTHEST
+    assert traits_of(generator).reach == 288
+    assert network(generator).reach == FARTHEST
 
 
 @pytest.mark.parametrize("tile", [None, 64])

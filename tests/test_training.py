@@ -858,8 +858,8 @@ def test_processors_differ_by_what_they_compute_with():
 
 NOT_COMPUTING = {
     "__init__", "backend", "blur.__init__", "errors", "files", "layout", "memory", "networks.__init__",
-    "networks.model_files", "params", "pictures", "training.__init__", "training.callbacks", "training.checkpoints",
-    "training.devices", "training.frames", "training.revisions", "training.run", "yaml_files",
+    "networks.model_files", "params", "pictures", "pretrained", "training.__init__", "training.callbacks",
+    "training.checkpoints", "training.devices", "training.frames", "training.revisions", "training.run", "yaml_files",
 }  # fmt: skip
 
 

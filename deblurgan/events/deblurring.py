@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deblurgan.errors import UserError
 from deblurgan.files import sha256_of
 from deblurgan.restoration import tiles
 from deblurgan.restoration.explosions import Guard
@@ -40,12 +39,7 @@ def load_deblurrer(path: Path, threads: int | None = None) -> Deblurrer:
     UserError
         There is no such file, or it is no such generator.
     """
-    try:
-        from deblurgan.restoration.exported import ExportedGenerator  # ONNX Runtime takes time, and few need it
-    except ModuleNotFoundError:
-        raise UserError(
-            f"{path}: this version cannot run exported generators; leave out --model and --deblurred"
-        ) from None
+    from deblurgan.restoration.exported import ExportedGenerator  # ONNX Runtime takes time, and few need it
 
     method, guard = ExportedGenerator(path, threads).restoring()
     return Deblurrer(method, guard, sha256_of(path))

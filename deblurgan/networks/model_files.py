@@ -14,9 +14,8 @@ import numpy as np
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.networks import layers  # registers those that a saved generator names
+from deblurgan.pretrained import PRETRAINED
 
-PRETRAINED = Path(__file__).parents[2] / "pretrained" / "generator.keras"
-"""The generator that comes with the project; its model card lies beside it."""
 DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip archive can hold."""
 PROVENANCE = "provenance.json"

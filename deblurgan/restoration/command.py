@@ -13,10 +13,14 @@ from tqdm import tqdm
 
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
+from deblurgan.pretrained import PRETRAINED
+from deblurgan.restoration.explosions import Guard
+from deblurgan.restoration.exported import SUFFIX, ExportedGenerator, export_of
 from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, kernel_of, refuse
 from deblurgan.restoration.options import BLIND, MODEL, read_options
 from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
 from deblurgan.restoration.restorer import Look, Restorer
+from deblurgan.restoration.tiles import Method
 
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 NAMED = 20
@@ -37,23 +41,41 @@ def restorer_of(options: argparse.Namespace) -> Restorer:
             **{name: getattr(options, name) for name in ("tile", "memory", "strength")},
         )
     if options.algorithm == "deblurgan":
-        from deblurgan import backend  # isort: skip  before anything that imports Keras
-
-        from deblurgan.networks.model_files import PRETRAINED, load_generator
-        from deblurgan.restoration.neural import restoring
-
-        backend.be_deterministic()
-        model = options.model or MODEL
-        if not options.model and not MODEL.is_file():
-            model = PRETRAINED
-            print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
-        generator = load_generator(model)
-        method, guard = restoring(generator, few_sizes=not options.video, ensemble=options.ensemble)
+        method, guard = by_network(options)
     else:
         from deblurgan.restoration.classical import algorithm
 
         method, guard = algorithm(options.algorithm, in_light=True), None  # as a camera's blur
     return Restorer(method, tile=options.tile, memory=options.memory, strength=options.strength, guard=guard)
+
+
+def by_network(options: argparse.Namespace) -> tuple[Method, Guard]:
+    """Restoring by the generator that the command line asks for.
+
+    An exported one runs in ONNX Runtime, for which nothing of TensorFlow and Keras is imported: they take seconds.
+    """
+    model, ways = options.model or MODEL, {"few_sizes": not options.video, "ensemble": options.ensemble}
+    if not options.model and not any(path.is_file() for path in (MODEL, MODEL.with_suffix(SUFFIX))):
+        model = PRETRAINED
+        print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
+    exported = ExportedGenerator(model) if model.suffix == SUFFIX else None if options.model else export_of(model)
+    if exported:
+        return exported.restoring(**ways)
+    from deblurgan import backend  # isort: skip  before anything that imports Keras
+
+    from deblurgan.networks.model_files import load_generator
+    from deblurgan.restoration.neural import restoring
+
+    backend.be_deterministic()
+    generator = load_generator(model)
+    print(f"deblur: note: {model} is run by Keras; {hint(model)}", file=sys.stderr)
+    return restoring(generator, **ways)
+
+
+def hint(model: Path) -> str:
+    """How to get a model that starts faster."""
+    made = model.with_suffix(SUFFIX)
+    return f"`python -m deblurgan export {model}` makes {made}, with which this starts in a second"
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:

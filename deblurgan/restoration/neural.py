@@ -1,7 +1,6 @@
 """Deblurring by a generator."""
 
 import math
-from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -11,23 +10,13 @@ from deblurgan.networks.generators import stride
 from deblurgan.networks.layers import MeanAround, PixelShuffle
 from deblurgan.restoration import tiles
 from deblurgan.restoration.explosions import Guard
+from deblurgan.restoration.traits import Traits, guarded, method_of
 
 COPIES = 8
 """The most memory in use, in multiples of the network's largest layer output; measured by benchmarks/deblur.py."""
 
-FARTHEST = 96
-"""Pixels to each side that margins of tiles have at most; benchmarks/margins.py measures what is lost by it."""
 
-
-@dataclass(frozen=True)
-class Reach:
-    """How far a generator looks, pixels to each side, and what a pixel takes of memory while it is restored, bytes."""
-
-    radius: int
-    bytes: float
-
-
-def reach_of(generator: keras.Model) -> Reach:
+def traits_of(generator: keras.Model) -> Traits:
     """Add up the kernels from the first layer to the last, each at the scale of its images."""
     scale, width, largest = 1.0, 0.0, 0.0
     for layer in generator.layers:
@@ -39,7 +28,9 @@ def reach_of(generator: keras.Model) -> Reach:
         if not enlarging and hasattr(layer, "strides"):
             scale *= layer.strides[0]
         largest = max(largest, 4 * layer.output.shape[-1] / scale**2)
-    return Reach(math.ceil(width / 2) + stride(generator), COPIES * largest)  # kernels of even sizes lean to one side
+    step = stride(generator)
+    reach = math.ceil(width / 2) + step  # kernels of even sizes lean to one side
+    return Traits(step, reach, COPIES * largest, pads_with_black(generator))
 
 
 def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
@@ -49,19 +40,15 @@ def network(generator: keras.Model, *, few_sizes: bool = True) -> tiles.Method:
     `few_sizes` is for images of many sizes.
 
     Without instance norm a restored pixel depends on its surroundings alone, so that tiles give what the whole image
-    gives, but for rounding, and for what lies further away than `FARTHEST`. Instance norm takes mean and variance over
-    all pixels that the network is shown. A tile is then restored by its own statistics, as a crop was in training, and
-    the result differs slightly.
+    gives, but for rounding, and for what lies further away than `traits.FARTHEST`. Instance norm takes mean and
+    variance over all pixels that the network is shown. A tile is then restored by its own statistics, as a crop was in
+    training, and the result differs slightly.
     Channel attention takes means over what it is shown, or over a window where it is local.
 
     A generator that pads with black inside is shown images that are padded with black to the next multiple of its
     stride, as its authors show them, whatever `few_sizes` says.
     """
-    reach, black = reach_of(generator), pads_with_black(generator)
-    few = few_sizes and not black
-    return tiles.Method(
-        running(generator), min(reach.radius, FARTHEST), reach.bytes, stride(generator), few_sizes=few, black=black
-    )
+    return method_of(running(generator), traits_of(generator), few_sizes=few_sizes)
 
 
 def running(generator: keras.Model) -> tiles.Restore:
@@ -83,10 +70,8 @@ def restoring(generator: keras.Model, *, few_sizes: bool = True, ensemble: bool 
 
     A tile that explodes is restored again with global statistics where the generator has local ones, or left as it is.
     """
-    method = network(generator, few_sizes=few_sizes)
     again = with_global_means(generator)
-    guard = Guard(ensembled(method).run if ensemble else method.run, running(again) if again else None)
-    return replace(method, run=guard), guard
+    return guarded(network(generator, few_sizes=few_sizes), running(again) if again else None, ensemble=ensemble)
 
 
 def with_global_means(generator: keras.Model) -> keras.Model | None:
@@ -98,24 +83,6 @@ def with_global_means(generator: keras.Model) -> keras.Model | None:
         return MeanAround(None, name=layer.name) if isinstance(layer, MeanAround) else layer
 
     return keras.models.clone_model(generator, clone_function=same)
-
-
-def ensembled(method: tiles.Method) -> tiles.Method:
-    """A method that restores an image in eight positions, mirrored and turned, and averages what comes back.
-
-    "Self-ensemble" of Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR Workshops
-    2017: eight times the time, for what a generator should see alike in all positions and does not quite.
-    """
-
-    def run(image: np.ndarray) -> np.ndarray:
-        total = np.zeros_like(image)
-        for turns in range(4):
-            for step in (1, -1):  # as it is, and mirrored
-                shown = np.ascontiguousarray(np.rot90(image, turns)[:, ::step])
-                total += np.rot90(method.run(shown)[:, ::step], -turns)
-        return total / 8
-
-    return replace(method, run=run)
 
 
 def deblur(generator: keras.Model, image: np.ndarray, *, ensemble: bool = False) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, new_file
-from deblurgan.networks.model_files import PRETRAINED
+from deblurgan.pretrained import PRETRAINED
 
 
 def find_model(name: str, output: Path) -> Path:

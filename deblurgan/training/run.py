@@ -34,7 +34,7 @@ SAMPLE_ROWS = 4
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (
-    "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
+    "blur.camera", "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
     "networks.critic", "networks.generators", "networks.layers", "networks.vgg19", "networks.winograd",
     "training.crops", "training.gan", "training.losses", "training.optimizers", *(f"training.step_{backend.BACKEND}",),
 )  # fmt: skip
@@ -52,10 +52,13 @@ class Outputs:
     speed: Path
 
 
-def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path | None) -> str:
+def training_name(
+    p: Params, pairs: list[Images], val: list[Images], start: Path | None, *, anywhere: bool = False
+) -> str:
     """Name this training by a hash of its data, its parameters and the code that computes it.
 
     With `train.deterministic` also of this machine: a training that went on elsewhere would end with other bytes.
+    `anywhere` leaves the machine out.
     """
     t = p.train
     code = {name: meaning_of(Path(inspect.getfile(sys.modules[f"deblurgan.{name}"]))) for name in COMPUTING}
@@ -69,7 +72,7 @@ def training_name(p: Params, pairs: list[Images], val: list[Images], start: Path
     recipe = [p.generator.model_dump(), p.critic.model_dump(), t.model_dump(exclude={"init_from", "vgg_weights"})]
     if t.mild or any(pair.blur is None for pair in pairs):
         recipe.append(p.synthesize.model_dump(exclude={"pairs_per_photo", "frames_per_pair"}))
-    return fingerprint([p.seed, recipe, code, data, files, backend.facts() if t.deterministic else []])
+    return fingerprint([p.seed, recipe, code, data, files, backend.facts() if t.deterministic and not anywhere else []])
 
 
 def kept_generator(model: DeblurGAN, folder: Path, lowest: float) -> str:

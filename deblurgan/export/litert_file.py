@@ -1,0 +1,89 @@
+"""A generator as a LiteRT file for phones and small devices: weights in `float16`, computed in `float32`.
+
+Sizes are set before a run, by `resize_tensor_input`.
+"""
+
+import tempfile
+from pathlib import Path
+
+import flatbuffers
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+
+from deblurgan.restoration.exported import IMAGE
+
+IDENTIFIER = b"TFL3"
+"""Of the file format."""
+
+
+def litert_bytes(generator: keras.Model, metadata: dict[str, str]) -> bytes:
+    """Convert a generator to the content of a LiteRT file: the same bytes for the same generator.
+
+    Parameters
+    ----------
+    generator
+        See `networks.generators.build_generator`.
+    metadata
+        What the file says about itself: a buffer for each name, as LiteRT keeps metadata.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.tflite"
+        generator.export(
+            path,
+            format="litert",
+            verbose=False,
+            input_signature=[keras.InputSpec(dtype="float32", shape=(None, None, None, 3), name=IMAGE)],
+            optimizations=[tf.lite.Optimize.DEFAULT],
+            target_spec={"supported_types": [tf.float16]},
+        )
+        return _described(path.read_bytes(), metadata)
+
+
+def _described(data: bytes, metadata: dict[str, str]) -> bytes:
+    """The file with its metadata, and without the converter's, which names what the machine has."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    kept = [entry for entry in model.metadata or [] if entry.name != b"CONVERSION_METADATA"]
+    for name, text in metadata.items():
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(text.encode(), np.uint8)
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.buffers.append(buffer)
+        kept.append(entry)
+    model.metadata = kept
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def metadata_in(path: Path | str) -> dict[str, str]:
+    """What a LiteRT file says about itself."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(Path(path).read_bytes()))
+    texts = {entry.name.decode(): model.buffers[entry.buffer].data for entry in model.metadata}
+    return {name: bytes(text).decode(errors="replace") for name, text in texts.items() if text is not None}
+
+
+class LiteRTGenerator:
+    """Restores images by a LiteRT file.
+
+    Parameters
+    ----------
+    path
+        A file of `litert_bytes`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._interpreter = tf.lite.Interpreter(str(path))
+        (self._image,), (self._restored,) = (
+            [tensor["index"] for tensor in tensors]
+            for tensors in (self._interpreter.get_input_details(), self._interpreter.get_output_details())
+        )
+
+    def run(self, image: np.ndarray) -> np.ndarray:
+        """Restore one image, `float32` of shape (H, W, 3) in [-1, 1]."""
+        self._interpreter.resize_tensor_input(self._image, (1, *image.shape))
+        self._interpreter.allocate_tensors()
+        self._interpreter.set_tensor(self._image, image[None])
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._restored)[0]

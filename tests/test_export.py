@@ -1,0 +1,221 @@
+"""Exported generators: the same results as Keras's, the same bytes every time, and no TensorFlow where they restore."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import ROOT, SMALL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stages.export
+from deblurgan.errors import UserError
+from deblurgan.export import checking, command
+from deblurgan.export.litert_file import LiteRTGenerator, litert_bytes
+from deblurgan.export.litert_file import metadata_in as metadata_in_litert
+from deblurgan.export.metadata import metadata_of
+from deblurgan.export.onnx_file import onnx_bytes
+from deblurgan.images import read_rgb, write_png
+from deblurgan.networks.generators import build_generator
+from deblurgan.networks.model_files import load_generator, save_half, save_model
+from deblurgan.restoration import neural, tiles
+from deblurgan.restoration.exported import ExportedGenerator, export_of
+from deblurgan.restoration.traits import Traits
+
+NAFNET = SMALL.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"})
+GENERATORS = {
+    "resnet": SMALL,
+    "instance": SMALL.model_copy(update={"norm": "instance"}),
+    "resize": SMALL.model_copy(update={"upsample": "resize"}),
+    "nafnet": NAFNET,
+    "global": NAFNET.model_copy(update={"attention": "global"}),
+    "local": NAFNET.model_copy(update={"attention": "local"}),
+    "unet": SMALL.model_copy(update={"architecture": "unet", "upsample": "shuffle"}),
+}
+
+
+def saved(folder: Path, name: str) -> Path:
+    """A generator with random weights, as a file."""
+    generator = build_generator(GENERATORS[name], 1)
+    rng = np.random.default_rng(1)
+    generator.set_weights([w + rng.normal(0, 0.05, w.shape).astype(w.dtype) for w in generator.get_weights()])
+    save_model(generator, folder / f"{name}.keras")
+    return folder / f"{name}.keras"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Each generator as Keras has it, and its ONNX file, made once."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def of(name: str):
+        if name not in made:
+            path = saved(folder, name)
+            generator = load_generator(path)
+            path.with_suffix(".onnx").write_bytes(onnx_bytes(generator, metadata_of(generator, path)))
+            made[name] = generator, ExportedGenerator(path.with_suffix(".onnx"))
+        return made[name]
+
+    return of
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@settings(max_examples=4)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
+def test_an_exported_generator_computes_what_keras_computes(exported, name, height, width, seed):
+    generator, onnx_model = exported(name)
+    step = onnx_model.traits.stride
+    shape = (16 + height * step, 16 + width * step, 3)
+    image = np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+    expected = neural.running(generator)(image)
+    np.testing.assert_allclose(onnx_model.run(image), expected, atol=1e-4)
+    assert np.abs(expected - image).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["resnet", "local"])
+def test_a_file_says_what_running_it_takes(exported, name):
+    generator, onnx_model = exported(name)
+    assert onnx_model.traits == neural.traits_of(generator)
+    assert isinstance(onnx_model.traits, Traits)
+    assert onnx_model.metadata["architecture"] == GENERATORS[name].architecture
+    assert onnx_model.metadata["licence"] == "Apache-2.0"
+    assert (onnx_model.with_global_means() is not None) == (name == "local")
+
+
+def test_local_attention_becomes_global_from_the_same_file(exported):
+    generator, onnx_model = exported("local")
+    image = np.random.default_rng(0).uniform(-1, 1, (64, 448, 3)).astype(np.float32)
+    expected = neural.running(neural.with_global_means(generator))(image)
+    np.testing.assert_allclose(onnx_model.with_global_means()(image), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet", "unet", "nafnet"])
+def test_the_same_generator_is_the_same_bytes(exported, tmp_path, name):
+    generator, _ = exported(name)
+    build_generator(SMALL, 5)  # names in TensorFlow count what was built before
+    first, second = (onnx_bytes(generator, {"a": "b"}) for _ in range(2))
+    assert first == second
+    assert litert_bytes(generator, {"a": "b"}) == litert_bytes(generator, {"a": "b"})
+    onnx.checker.check_model(onnx.load_from_string(first), full_check=True)
+
+
+def test_weights_in_half_precision_stay_half_and_exact(tmp_path):
+    path, half = saved(tmp_path, "unet"), tmp_path / "half.keras"
+    save_half(path, half)
+    large, small = (onnx_bytes(load_generator(p), {}) for p in (path, half))
+    assert len(small) < 0.8 * len(large)
+    generator, image = load_generator(half), command.proof_image()
+    half.with_suffix(".onnx").write_bytes(onnx_bytes(generator, metadata_of(generator, half)))
+    np.testing.assert_allclose(
+        ExportedGenerator(half.with_suffix(".onnx")).run(image), neural.running(generator)(image), atol=1e-4
+    )
+
+
+def test_a_litert_file_restores_any_size_and_describes_itself(exported, tmp_path):
+    generator, _ = exported("unet")
+    path = tmp_path / "g.tflite"
+    path.write_bytes(litert_bytes(generator, {"reach": "7"}))
+    assert metadata_in_litert(path)["reach"] == "7"
+    run = LiteRTGenerator(path).run
+    for shape in ((32, 48, 3), (64, 40, 3)):
+        image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        error = run(image) - neural.running(generator)(image)
+        assert 0 < np.sqrt(np.square(error).mean()) < 0.01  # weights in float16
+
+
+@pytest.fixture
+def ready(workspace):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        sharp = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        for kind, image in (("blur", sharp // 2), ("sharp", sharp)):
+            write_png(workspace / f"data/resized/test/filmed/scene/{kind}/{i:06d}.png", image)
+    saved(workspace, "unet").rename(workspace / "generator.keras")
+    (workspace / "models").mkdir()
+    (workspace / "generator.keras").rename(stages.export.MODEL)
+    return workspace
+
+
+def test_the_stage_writes_both_files_and_what_they_lose(ready):
+    stages.export.main()
+    found = json.loads(stages.export.METRICS.read_text())
+    assert found["crops"] == 3
+    assert found["onnx"]["largest_difference"] < 1e-4
+    assert found["litert"]["psnr_lost"] < 0.05
+    assert found["onnx"]["psnr"] == pytest.approx(found["keras"]["psnr"], abs=1e-3)
+    before = [path.read_bytes() for path in (stages.export.ONNX, stages.export.LITERT)]
+    stages.export.main()
+    assert before == [path.read_bytes() for path in (stages.export.ONNX, stages.export.LITERT)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("LARGEST", r"models/generator\.onnx differs from Keras by"), ("MOST_LOST", r"models/generator\.tflite loses")],
+)
+def test_a_model_that_differs_is_not_kept(ready, monkeypatch, name, said):
+    monkeypatch.setattr(checking, name, -1.0)
+    with pytest.raises(UserError, match=said):
+        stages.export.main()
+    assert not stages.export.ONNX.exists()
+    assert not stages.export.LITERT.exists()
+
+
+RESTORING = """
+import sys
+from deblurgan.restoration.command import main
+main(sys.argv[1:])
+assert not {"tensorflow", "keras", "jax"} & set(sys.modules), "slow"
+"""
+
+
+def test_the_command_restores_by_it_without_tensorflow(ready):
+    write_png(ready / "a.png", np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
+    command.main([])
+    done = subprocess.run(
+        [sys.executable, "-c", RESTORING, "a.png", "--output", "out"], cwd=ready, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    method, _ = neural.restoring(load_generator(stages.export.MODEL))
+    expected = tiles.deblur(method, read_rgb(ready / "a.png"))
+    assert np.abs(read_rgb(ready / "out/a.png").astype(int) - expected).max() <= 1
+
+
+def test_an_export_of_another_generator_is_not_taken(ready):
+    assert export_of(stages.export.MODEL) is None
+    command.main([])
+    assert export_of(stages.export.MODEL)
+    save_model(build_generator(SMALL, 3), stages.export.MODEL)
+    assert export_of(stages.export.MODEL) is None
+    stages.export.MODEL.unlink()
+    assert export_of(stages.export.MODEL)  # alone it stands for itself
+
+
+def test_what_is_no_exported_generator_is_one_line(tmp_path, exported):
+    (tmp_path / "text.onnx").write_text("no model")
+    strange = onnx.load_from_string(onnx_bytes(exported("resnet")[0], {"stride": "x"}))
+    onnx.save(strange, tmp_path / "strange.onnx")
+    for name, said in (("missing", "no model at"), ("text", "is no ONNX file"), ("strange", "was not exported by")):
+        with pytest.raises(UserError, match=said):
+            ExportedGenerator(tmp_path / f"{name}.onnx")
+    with pytest.raises(UserError, match=r"is no \.keras file"):
+        command.main([str(tmp_path / "text.onnx")])
+
+
+def test_the_pretrained_generators_export_is_of_that_generator():
+    assert export_of(ROOT / "pretrained/generator.keras")
+
+
+def test_the_docs_python_restores_a_photo(ready):
+    command.main([])
+    write_png(ready / "photo.png", np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
+    code = (ROOT / "docs/export.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    exec(compile(code, "docs/export.md", "exec"), {})
+    method = neural.network(load_generator(stages.export.MODEL), few_sizes=False)  # and no guard
+    expected = tiles.deblur(method, read_rgb(ready / "photo.png"))
+    assert np.abs(read_rgb(ready / "restored.png").astype(int) - expected).max() <= 1
