@@ -28,6 +28,7 @@ from benchmarks import (
     real_frames,
     sharpness,
     size,
+    start,
     train,
 )  # fmt: skip
 from deblurgan.networks.generators import build_generator
@@ -252,6 +253,14 @@ def test_margins(monkeypatch, capsys, tmp_path, tiny_model):
     called(monkeypatch, margins, tiny_model, tmp_path / "photo.png", "--core", 32)
     rows = capsys.readouterr().out.splitlines()[4:]
     assert [row.split(" | ")[1] for row in rows] == ["96", "128"]
+
+
+def test_start(monkeypatch, capsys, tiny_model):
+    monkeypatch.chdir(ROOT)
+    called(monkeypatch, start, "--model", tiny_model, "--sizes", "32x16", "--rounds", 1)
+    row = capsys.readouterr().out.splitlines()[2].split(" | ")
+    assert row[0] == "| 32x16"
+    assert float(row[-1].strip(" |")) > 0
 
 
 def test_sharpness(monkeypatch, capsys, tmp_path):
