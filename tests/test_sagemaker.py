@@ -61,7 +61,7 @@ def repository(endpoint, workspace, monkeypatch):
                 write_png(workspace / f"data/resized/{split}/gopro/{split} ü/{kind}/{n}.png", image)
     edit_params(workspace, {"train": {"steps": 60, "validate_every": 2, "sample_at": [0, 1], "init_from": None}})
     write_settings()
-    monkeypatch.setattr(watching, "POLL", 0.1)
+    monkeypatch.setattr(watching, "POLL", 0.3)
     return s3
 
 
@@ -187,7 +187,8 @@ def test_the_job_is_what_sagemaker_needs(platform, repository):
     assert kept.checkpoint_config == {"S3Uri": f"{STORE}/{key}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
     assert kept.output_data_config == {"S3OutputPath": f"{STORE}/{key}/output"}
     assert [channel["ChannelName"] for channel in kept.input_data_config] == ["code", "run", "train", "val"]
-    assert request["Environment"] == {"PYTHONPATH": "/opt/ml/input/data/code", "KERAS_BACKEND": "tensorflow"}
+    own = {"PYTHONPATH": "/opt/ml/input/data/code", "KERAS_BACKEND": "tensorflow"}
+    assert request["Environment"] == {**own, "TF_ENABLE_ONEDNN_OPTS": "1"}  # which the stage sets
     assert kept.hyper_parameters["train.steps"] == "60"
     assert len(kept.hyper_parameters) <= 100
     assert len(name) <= 63
@@ -341,7 +342,7 @@ def test_a_network_that_is_away_for_a_while_is_waited_for(repository, monkeypatc
     started, ended = ({"TrainingJobStatus": s, "SecondaryStatus": s} for s in ("InProgress", "Completed"))
     answers = [started, Unreachable("away"), Unreachable("away"), ended]
 
-    def described(_):
+    def described(*_):
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

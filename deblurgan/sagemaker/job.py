@@ -61,8 +61,8 @@ def latest(key: str) -> Job | None:
     return max(jobs, key=lambda job: job.attempt, default=None)
 
 
-def described(job: Job) -> dict[str, Any]:
-    """All that SageMaker says about a job.
+def described(job: Job, sagemaker: Any = None) -> dict[str, Any]:
+    """All that SageMaker says about a job; `sagemaker`: a client, for who asks often.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def described(job: Job) -> dict[str, Any]:
         SageMaker does not answer, or refuses.
     """
     with explained(f"{SERVICE}, {job.name}"):
-        return client("sagemaker").describe_training_job(TrainingJobName=job.name)
+        return (sagemaker or client("sagemaker")).describe_training_job(TrainingJobName=job.name)
 
 
 def submit(key: str, attempt: int, p: Params, settings: Settings, sent: dict[str, Address], name: str) -> Job:

@@ -64,10 +64,11 @@ def wait(job: Job, steps: int) -> dict[str, Any]:
         SageMaker refuses, or does not answer for a long time: the job goes on.
     """
     log, answered, told = Log(job), time.monotonic(), ""
+    sagemaker = client("sagemaker")
     with tqdm(total=steps, desc="train", unit="step") as bar:
         while True:
             try:
-                found = described(job)
+                found = described(job, sagemaker)
                 answered = time.monotonic()
             except UserError as error:
                 if not isinstance(error, Unreachable) or time.monotonic() - answered > PATIENCE:
