@@ -34,7 +34,18 @@ def photo(width: int, height: int) -> np.ndarray:
 
 def run(model: Path, image: Path, out: Path) -> tuple[float, float]:
     """Deblur a photo in a process of its own: seconds, and the most memory in MB."""
-    command = [sys.executable, "-m", "deblurgan", "deblur", image, "--output", out, "--overwrite", "--model", model]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "deblurgan",
+        "deblur",
+        image,
+        "--output",
+        out,
+        "--overwrite",
+        "--model",
+        model,
+    ]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
