@@ -126,10 +126,10 @@ class Repo:
         self.git("commit", "-q", "-m", message)
 
     def copy(self, root: Path) -> "Repo":
-        """Copy everything, DVC's cache too."""
+        """Copy everything, DVC's cache too; its trainings leave checkpoints where no other test tidies up."""
         shutil.copytree(self.root, root, symlinks=True)
         twin = Repo(root, root)
-        twin.env = dict(self.env)
+        twin.env = {**self.env, "DEBLURGAN_CACHE": str(root.parent / f"cache of {root.name}")}
         return twin
 
 

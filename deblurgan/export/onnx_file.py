@@ -17,9 +17,9 @@ SCALARS = 16
 
 
 def onnx_bytes(generator: keras.Model, metadata: dict[str, str]) -> bytes:
-    """Convert a generator to the content of an ONNX file: the same bytes for the same generator without attention.
+    """Convert a generator to the content of an ONNX file: the same bytes for the same `resnet` or `unet`.
 
-    With attention, tf2onnx's optimizers may leave other operators from run to run, which compute the same.
+    Of a `nafnet`, tf2onnx's optimizers may leave other operators from run to run, which compute the same.
 
     Weights that half precision holds exactly are stored in it, which halves the file and changes no result.
 
