@@ -45,6 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self, status: int, body: bytes = b"", kind: str = "application/json", **headers: str):
+        if status == 204:
+            body = b""  # nobody reads it, so that it would be taken for the start of the next answer
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
             self.send_header(name.replace("_", "-"), value)

@@ -119,7 +119,7 @@ def as_file(path, content, kind):
         (name("collections", "OrderedDict") + b")\x81", "NEWOBJ"),
         (b"\x82\x01", "EXT1"),
         (name("torch", "FloatStorage") + text("x") + b"\x85R", r"it calls torch\.FloatStorage"),
-        (text("x") + text("x") + b"\x85R", "it calls x"),
+        (text("x") + text("x") + b"\x85R", "it calls a str"),
         (b"Pos.system\n", "PERSID"),
     ],
 )

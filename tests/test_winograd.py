@@ -93,9 +93,9 @@ def test_a_layer_gives_what_it_gave(size, padding, monkeypatch):
 
 def test_it_is_used_where_many_channels_meet_at_stride_one():
     p = load("params.yaml")
-    paper = {"filters": 64, "norm": "instance"}
+    paper = {"architecture": "resnet", "filters": 64, "norm": "instance"}
     generator = build_generator(p.generator.model_copy(update={**paper, "blocks": 2}))
-    critic = build_critic(p.critic.model_copy(update={**paper, "layers": 3}))
+    critic = build_critic(p.critic.model_copy(update={"filters": 64, "norm": "instance", "layers": 3}))
     chosen = [
         layer.name
         for network in (generator, critic)
