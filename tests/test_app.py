@@ -31,6 +31,7 @@ from deblurgan.app.worker import Bench, Failed, Order, Ready, Restored, Tiles
 from deblurgan.errors import UserError
 from deblurgan.restoration import command
 from deblurgan.restoration.classical import algorithm
+from deblurgan.restoration.exported import ExportedGenerator
 from deblurgan.restoration.restorer import Restorer
 
 
@@ -121,6 +122,8 @@ def test_models_are_found_and_say_where_they_come_from(tmp_path, monkeypatch):
     assert "MIT" in found["models/fetched.keras"].about
     assert found["models/small.onnx"].arguments == ("--model", "models/small.onnx")
     assert next(iter(found.values())).arguments == ()  # the command's own default comes first
+    (_, pretrained) = found["pretrained/generator.onnx"].arguments  # for which no TensorFlow is loaded
+    assert ExportedGenerator(Path(pretrained)).traits.stride == 8
     assert [choice.arguments[1] for choice in found.values() if not choice.neural] == list(offered.WAYS[1:])
 
 

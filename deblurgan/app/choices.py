@@ -5,11 +5,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from deblurgan.pretrained import PRETRAINED
+from deblurgan.restoration.exported import SUFFIX
 from deblurgan.restoration.options import MODEL, WAYS
 
-ROOT = Path(__file__).parents[2]
-PRETRAINED = ROOT / "pretrained/generator.keras"
-SUFFIXES = (".onnx", ".keras")
+SUFFIXES = (SUFFIX, ".keras")
 PROVENANCE = "provenance.json"
 """Member of a `.keras` archive that says where converted weights come from; read without Keras, which takes seconds."""
 ROUND = "A classical algorithm, without a network: it takes the blur for slight and round."
@@ -37,9 +37,9 @@ def choices() -> dict[str, Choice]:
     """All ways there are now, by name; the first is the command's own default."""
     found = [Choice("Project's generator", (), _about_default(), True)]
     models = sorted(path for path in MODEL.parent.glob("*") if path.suffix in SUFFIXES and path.is_file())
-    for path in [*models, PRETRAINED]:
+    for path in [*models, PRETRAINED.with_suffix(SUFFIX)]:  # the exported one starts in a second
         if path.is_file():
-            shown = path.relative_to(ROOT) if path == PRETRAINED else path
+            shown = Path(*path.parts[-2:])
             named = shown if shown.is_file() else path  # from another folder
             found.append(Choice(str(shown), ("--model", str(named)), _about(path), True))
     for name in WAYS[1:]:
