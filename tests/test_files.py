@@ -86,6 +86,7 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(shells):
     os.close(writing)  # a stage that lives on ends here
     reader.join()
     dvc.wait()
+    dvc.stdout.close()
     assert said == ["\nclean: DVC is gone; no half result was published, run it again\n"]
 
 
