@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 import threading
@@ -13,8 +14,28 @@ from types import TracebackType
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk, and of a user's quota that is used up."""
 
-PARENT = os.getppid()
-"""The process that started this one; noted at the start, since importing the networks takes seconds."""
+STAGE = "DVC_STAGE"
+"""Environment variable: DVC sets it, to the name of the stage that it runs."""
+
+
+def _parents_up_to_dvc() -> list[int]:
+    """The processes from the one that started this one up to DVC, where DVC runs it; otherwise none.
+
+    A shell can lie between: dash, which is Debian's /bin/sh, does not become the command that it is given.
+    """
+    if not os.environ.get(STAGE):
+        return []
+    import psutil  # which is there where DVC is
+
+    found = [os.getppid()]
+    with contextlib.suppress(psutil.Error):  # another user's, or gone already
+        while STAGE in (process := psutil.Process(found[-1])).environ():
+            found.append(process.ppid())
+    return found
+
+
+PARENTS = _parents_up_to_dvc()
+"""Noted at the start, since importing the networks takes seconds."""
 
 
 class UserError(Exception):
@@ -28,8 +49,8 @@ def reported(stage: str) -> Iterator[None]:
     Programming errors keep their traceback. A stage that DVC runs ends when DVC is gone, even by force: what it went on
     to write could meet the results of a later run.
     """
-    if os.environ.get("DVC_STAGE") and PARENT != 1:
-        threading.Thread(target=_follow_parent, args=(stage,), daemon=True).start()
+    if PARENTS and PARENTS[0] != 1:
+        threading.Thread(target=_follow_parents, args=(stage,), daemon=True).start()
     try:
         yield
     except UserError as error:
@@ -61,10 +82,15 @@ def keep_interrupts_short() -> None:
     sys.excepthook = hook
 
 
-def _follow_parent(stage: str) -> None:
-    """End when the process that started this one is gone."""
-    while os.getppid() == PARENT:
-        time.sleep(0.5)
+def _follow_parents(stage: str) -> None:
+    """End when one of the processes up to DVC is gone: the one below it has another parent then."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while os.getppid() == PARENTS[0] and all(
+            psutil.Process(below).ppid() == above for below, above in itertools.pairwise(PARENTS)
+        ):
+            time.sleep(0.5)
     with contextlib.suppress(OSError):
-        os.write(2, f"{stage}: DVC is gone; no half result was published, run it again\n".encode())
+        os.write(2, f"\n{stage}: DVC is gone; no half result was published, run it again\n".encode())
     os._exit(1)

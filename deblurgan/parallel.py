@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -135,6 +136,7 @@ def _executor(items: int) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
     if workers == 1:
         yield _Here(), 1, str
         return
+    _start_tracker()
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, initializer=_follow_parent)
     try:
@@ -145,6 +147,15 @@ def _executor(items: int) -> Iterator[tuple[Executor, int, Callable[[], str]]]:
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _start_tracker() -> None:
+    """Start the process of Python's that removes the semaphores of a killed one, so that it does so without a word."""
+    sys.warnoptions.append("ignore:resource_tracker")  # it takes over
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
 
 
 @contextlib.contextmanager

@@ -20,8 +20,6 @@ DOCS = [
     ROOT / "pretrained/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-SECTIONS = "|".join(name for name, values in PARAMS.items() if isinstance(values, dict))
 MOST_LINES = 150
 FILES = (".md", ".py", ".keras", ".onnx", ".tflite")
 """Ends of names that look like parameters and are files."""
@@ -94,8 +92,10 @@ def test_files_commands_and_parameters_that_are_named_exist(page: Path):
     code = "\n".join([*re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
     for target in re.findall(r"^make ([a-z][a-z0-9-]*)", code, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
-    known = dict(flattened(PARAMS))
-    for key in re.findall(rf"(?<![\w./-])((?:{SECTIONS})\.[a-z_0-9.]*[a-z_0-9])(?![\w.*/])", text):
+    params = YAML(typ="safe").load(committed("params.yaml"))
+    known = dict(flattened(params))
+    sections = "|".join(name for name, values in params.items() if isinstance(values, dict))
+    for key in re.findall(rf"(?<![\w./-])((?:{sections})\.[a-z_0-9.]*[a-z_0-9])(?![\w.*/])", text):
         assert key in known or any(name.startswith(f"{key}.") for name in known) or key.endswith(FILES), key
 
 
@@ -119,7 +119,7 @@ def test_an_unknown_command_is_one_error_and_the_list():
 def test_every_parameter_is_explained():
     """By a sentence above it, or above one that it shares the sentence with."""
     explained = False
-    for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
+    for line in committed("params.yaml").splitlines():
         if not line.strip() or re.fullmatch(r"\w+:|  bundled:", line):
             explained = False
         elif line.strip().startswith("#"):

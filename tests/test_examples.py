@@ -2,11 +2,11 @@
 
 import doctest
 import importlib
-from pathlib import Path
+import shutil
 
 import pytest
+from conftest import PARAMS, ROOT
 
-ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "deblurgan").rglob("*.py")
@@ -15,8 +15,9 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples(module, monkeypatch):
-    monkeypatch.chdir(ROOT)  # some read params.yaml
+def test_examples(module, monkeypatch, tmp_path):
+    shutil.copy(PARAMS, tmp_path)  # some read params.yaml
+    monkeypatch.chdir(tmp_path)
     examples = doctest.testmod(importlib.import_module(module))
     assert examples.attempted
     assert not examples.failed

@@ -1,6 +1,7 @@
 """Directories that are published whole or not at all, whoever else is at work; the cache; stages whose DVC is gone."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,22 +60,34 @@ def test_a_lock_file_that_is_deleted_keeps_nobody_waiting_in_vain(tmp_path):
     assert most == [1] * 200
 
 
-def test_a_stage_ends_with_the_dvc_that_runs_it():
-    """Killed alone, as by `kill -9`: its stage would go on to write beside the next run."""
+@pytest.mark.parametrize("shells", [[], ["sh"], ["sh", "sh"]], ids=["directly", "by a shell", "by two"])
+def test_a_stage_ends_with_the_dvc_that_runs_it(shells):
+    """Killed alone, as by `kill -9`: its stage would go on to write beside the next run.
+
+    DVC runs a stage by the user's shell, which does not always become the command: dash, Debian's /bin/sh, stays.
+    """
     stage = "from deblurgan.errors import reported\nwith reported('clean'): print('begun', flush=True); input()"
-    command = (sys.executable, "-c", stage)
-    parent = f"import subprocess; subprocess.Popen({command}, stdin={{}}).wait()"
+    command = [sys.executable, "-c", stage]
+    for shell in shells:
+        command = [shell, "-c", f"{shlex.join(command)}; true"]
+    parent = f"import os, subprocess; subprocess.Popen({command}, stdin={{}}, env=os.environ | {{}}).wait()"
     ends, writing = os.pipe()  # nothing ever comes: the stage would wait for ever
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "clean"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     dvc = subprocess.Popen(
-        [sys.executable, "-c", parent.format(ends)], env=env, pass_fds=[ends], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        [sys.executable, "-c", parent.format(ends, {"DVC_STAGE": "clean"})], env=env, pass_fds=[ends],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert dvc.stdout.readline() == "begun\n"
     dvc.kill()
-    assert dvc.stdout.read() == "clean: DVC is gone; no half result was published, run it again\n"
+    said = []
+    reader = threading.Thread(target=lambda: said.append(dvc.stdout.read()))
+    reader.start()
+    reader.join(20)
+    os.close(writing)  # a stage that lives on ends here
+    reader.join()
     dvc.wait()
-    os.close(writing)
+    dvc.stdout.close()
+    assert said == ["\nclean: DVC is gone; no half result was published, run it again\n"]
 
 
 def test_a_missing_input_is_named(tmp_path):

@@ -145,7 +145,7 @@ PRESETS = sorted(path.name for path in (ROOT / "presets").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", ["params.yaml", "tests/params.yaml", *(f"presets/{name}" for name in PRESETS)])
 def test_files_are_read_as_dvc_reads_them(name):
-    text = (ROOT / name).read_text(encoding="utf-8")
+    text = committed(name)
     assert parsed(text) == by_dvc(text)
 
 

@@ -191,7 +191,7 @@ def test_a_cluster_without_this_package_is_one_line(monkeypatch, tmp_path):
 
 
 def test_processes_end_with_their_parent(tmp_path):
-    """A killed run leaves no process behind that would go on writing."""
+    """A killed run leaves no process behind that would go on writing, and nothing of Python's own in the terminal."""
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "from deblurgan.parallel import each; from jobs import slow_square\n"
@@ -203,12 +203,14 @@ def test_processes_end_with_their_parent(tmp_path):
     env = {**os.environ, WORKERS: "2"}
     process = subprocess.Popen(
         [sys.executable, str(script), str(ROOT), str(ROOT / "tests")], env=env, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     process.stdout.readline()
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.kill()
-    process.wait()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
+    said = process.communicate()[1]
+    assert said
+    assert all(line.startswith("x: ") for line in said.replace("\r", "\n").splitlines() if line), said

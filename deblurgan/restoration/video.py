@@ -112,6 +112,12 @@ def reading(source: Path) -> Iterator["Clip"]:
         try:
             opened = av.open(stream, options={"protocol_whitelist": "none"}, metadata_errors="surrogateescape")
         except (av.FFmpegError, OSError) as error:
+            stream.seek(0)
+            if stream.read(8)[4:] == b"ftyp":  # QuickTime's, .mp4: this much is there of it
+                raise UserError(
+                    "cut off or damaged: no frame came out, since the list of its frames, which cameras write last, "
+                    "is missing; copy it again"
+                ) from None
             raise UserError(f"no clip that FFmpeg can read ({error.strerror})") from None
         with opened:
             yield Clip(opened)
