@@ -3,8 +3,8 @@
     python -m deblurgan preset                                  list the presets
     python -m deblurgan preset NAME [options of dvc exp run]    run one, for instance: paper --queue -S train.steps=100
 
-A preset is presets/NAME.yaml: the values of a recipe, put over the values of params.yaml. Each value becomes a `-S` option,
-so that params.yaml keeps its comments and shows, in the experiment's commit, exactly what ran.
+A preset is presets/NAME.yaml: the values of a recipe, put over params.yaml. Each value becomes a `-S` option, so that
+params.yaml keeps its comments and shows, in the experiment's commit, exactly what ran.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Scores of restored images against sharp ones, beside those of the untouched input and of older algorithms.
+"""Scores of restored images against sharp ones, beside the scores of the untouched input and of older algorithms.
 
 `python -m deblurgan scores` says what the last evaluation found.
 """
@@ -22,7 +22,7 @@ REPORT = Path("metrics/evaluate/report.json")
 class Score:
     """One test image: measures by name (see `score`), PSNR and SSIM of each baseline, measures of `squashed`.
 
-    `kind`: of its blur, `filmed` or one of those that `blur.kinds` draws.
+    `kind`: of its blur, `filmed` or one of the kinds that `blur.kinds` draws.
     """
 
     dataset: str
