@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
 def _nobody_reads() -> bool:
     """Whether the program that reads the output has ended, as `| head` does after a few lines."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except BrokenPipeError:
         return True
     return False

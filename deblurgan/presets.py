@@ -109,7 +109,7 @@ def run(command: list[str]) -> int:
     if code and path.read_bytes() != before:
         print(
             "preset: params.yaml holds the preset's values now: `dvc repro` goes on with them; back to the commit, "
-            "without edits that are not in it: `git checkout params.yaml dvc.lock metrics && dvc checkout`",
+            "without edits that are not in it: `git checkout HEAD params.yaml dvc.lock metrics && dvc checkout`",
             file=sys.stderr,
         )
     return code

@@ -208,4 +208,4 @@ def test_a_preset_that_fails_says_how_to_go_back(paper, monkeypatch, capsys, cod
 
     monkeypatch.setattr(subprocess, "call", fails)
     assert presets.run([]) == code
-    assert ("git checkout params.yaml dvc.lock metrics" in capsys.readouterr().err) == bool(code and changed)
+    assert ("git checkout HEAD params.yaml dvc.lock metrics" in capsys.readouterr().err) == bool(code and changed)
