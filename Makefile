@@ -71,7 +71,7 @@ lint: $(VENV)/.installed-dev .venv-aws/.installed  ## Check style, types and dep
 	.venv-aws/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements-aws.txt
 	@touch $@
 
-format: $(VENV)/.installed-dev  ## Put the code into that style
+format: $(VENV)/.installed-dev  ## Apply the format to the code
 	python -m ruff check --fix .
 	python -m ruff format .
 
@@ -93,10 +93,10 @@ lambda: install  ## Make the package for AWS Lambda (build/lambda) and print its
 s3: install .venv-s3/.installed  ## Start an S3 server on this machine, make its buckets, print what to export
 	@python -m deploy.s3.control start
 
-s3-stop: install  ## Stop it; its data stay
+s3-stop: install  ## Stop the S3 server; its data stay
 	@python -m deploy.s3.control stop
 
-test-s3: $(VENV)/.installed-dev .venv-s3/.installed  ## Test the pipeline against such a server
+test-s3: $(VENV)/.installed-dev .venv-s3/.installed  ## Test the pipeline against an S3 server on this machine
 	python -m pytest -n 0 tests/local_s3.py
 
 .venv-s3/.installed: requirements-s3.txt

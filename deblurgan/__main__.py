@@ -1,6 +1,7 @@
 """The front door: `python -m deblurgan` lists what can be done."""
 
 import importlib
+import os
 import sys
 
 from deblurgan.errors import keep_interrupts_short, reported
@@ -44,7 +45,23 @@ def main(arguments: list[str]) -> None:
     if name not in COMMANDS:
         sys.exit(f"deblurgan: error: no command {name!r}\n\n{usage()}")
     with reported(name):
-        importlib.import_module(COMMANDS[name][0]).main(rest)
+        try:
+            importlib.import_module(COMMANDS[name][0]).main(rest)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not _nobody_reads():
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+            sys.exit(1)
+
+
+def _nobody_reads() -> bool:
+    """Whether the program that reads the output has ended, as `| head` does after a few lines."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 if __name__ == "__main__":

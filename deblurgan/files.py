@@ -137,7 +137,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     Raises
     ------
     BlockingIOError
-        Another one holds it, and `wait` is false.
+        Another process holds it, and `wait` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:

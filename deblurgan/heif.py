@@ -34,7 +34,7 @@ def opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     data
         The file's content.
     formats
-        Pillow's names of those that may be read.
+        Pillow's names of the formats that may be read.
 
     Returns
     -------

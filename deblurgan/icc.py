@@ -7,7 +7,7 @@ import numpy as np
 D65, D50 = (0.3127, 0.3290), (0.9642, 1.0, 0.8249)
 """The white of screens, as x and y; the white that profiles refer to, as X, Y and Z."""
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-"""From XYZ to the cones in which a white is adapted to another one: ICC.1:2010, annex E."""
+"""From XYZ to the cones in which one white is adapted to another white: ICC.1:2010, annex E."""
 CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """sRGB's curve as a parametric one of type 3: g, a, b, c, d."""
 HEADER, ENTRY = 128, 12

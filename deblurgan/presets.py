@@ -3,8 +3,8 @@
     python -m deblurgan preset                                  list the presets
     python -m deblurgan preset NAME [options of dvc exp run]    run one, for instance: paper --queue -S train.steps=100
 
-A preset is presets/NAME.yaml: the values of a recipe, put over those of params.yaml. Each value becomes a `-S` option,
-so that params.yaml keeps its comments and shows, in the experiment's commit, exactly what ran.
+A preset is presets/NAME.yaml: the values of a recipe, put over params.yaml. Each value becomes a `-S` option, so that
+params.yaml keeps its comments and shows, in the experiment's commit, exactly what ran.
 """
 
 import argparse
@@ -75,6 +75,11 @@ def check_that_all_is_there(p: Params) -> None:
     """
     source = p.ingest_gopro.source
     if source != "bundled" and not source.startswith("kaggle:") and "://" not in source:
+        if not home_expanded(source).exists():
+            raise UserError(
+                f"ingest_gopro.source = {source!r}: no such folder or zip; put the data there, or add "
+                "-S ingest_gopro.source=/path/to/it"
+            )
         locate(p.ingest_gopro)
     if p.fetch_unsplash.source == "api":
         Client.from_environment()
@@ -104,7 +109,7 @@ def run(command: list[str]) -> int:
     if code and path.read_bytes() != before:
         print(
             "preset: params.yaml holds the preset's values now: `dvc repro` goes on with them; back to the commit, "
-            "without edits that are not in it: `git checkout params.yaml dvc.lock metrics && dvc checkout`",
+            "without edits that are not in it: `git checkout HEAD params.yaml dvc.lock metrics && dvc checkout`",
             file=sys.stderr,
         )
     return code
@@ -143,8 +148,10 @@ def main(arguments: list[str]) -> None:
     """List the presets, or run one."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__.strip(), "\n")
-        for path in sorted(PRESETS.glob("*.yaml")):
-            print(f"{path.stem:10s} {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        paths = sorted(PRESETS.glob("*.yaml"))
+        width = max((len(path.stem) for path in paths), default=0)
+        for path in paths:
+            print(f"{path.stem:{width}s}  {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         return
     name, *rest = arguments
     sys.exit(run([sys.executable, "-m", "dvc", "exp", "run", *options(name, rest), *rest]))

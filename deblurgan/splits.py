@@ -23,7 +23,7 @@ def with_validation(split: Split, places: Iterable[Place]) -> Split:
     split
         A source that has one of its `val_scenes` needs no others.
     places
-        Those of all images of the sources.
+        The places of all images of the sources.
 
     Returns
     -------

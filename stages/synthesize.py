@@ -1,6 +1,6 @@
 """Make pairs in data/synthetic: sharp photos with random motion blur, and averaged frames of high-speed video.
 
-DVC leaves the pairs of an earlier run there (`persist`): those that would become the same are taken over.
+DVC leaves the pairs of an earlier run there (`persist`): pairs that would become the same are taken over.
 """
 
 import csv

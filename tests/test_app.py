@@ -85,7 +85,7 @@ def test_a_reverse_proxy_names_its_host():
 def test_an_address_that_is_taken_or_elsewhere_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"port {port} is taken: choose another one with --port"):
+        with pytest.raises(UserError, match=f"port {port} is taken: choose another port with --port"):
             server.check_address("127.0.0.1", port)
     server.check_address("127.0.0.1", port)
     server.check_address("127.0.0.1", None)

@@ -126,3 +126,9 @@ def test_every_parameter_is_explained():
             explained = True
         else:
             assert explained, line
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m deblurgan scores | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -262,7 +262,7 @@ def test_scores_come_by_kind_of_blur(ready, capsys):
     assert {row["kind"] for row in rows if row["dataset"] != "unsplash"} == {"filmed"}
     found = json.loads(scores.REPORT.read_text())["kinds"]
     assert {kind: part["images"] for kind, part in found.items()} == Counter(row["kind"] for row in rows)
-    assert f"{'blur: layered':26s} {kinds.count('layered'):5d} images   PSNR" in capsys.readouterr().out
+    assert f"{'blur: layered':27s} {kinds.count('layered'):5d} images   PSNR" in capsys.readouterr().out
 
 
 def test_panels_are_the_same_photos_for_all_models(ready):

@@ -166,7 +166,7 @@ def paper(workspace, monkeypatch) -> list:
 @pytest.mark.parametrize(
     ("there", "further", "said"),
     [
-        ([], [], "ingest_gopro.source = 'GOPRO_Large' is neither 'bundled' nor a folder"),
+        ([], [], "ingest_gopro.source = 'GOPRO_Large': no such folder or zip; put the data there, or add -S"),
         (["GOPRO_Large"], [], "train.vgg_weights = 'vgg.h5': no such file or folder"),
         (["GOPRO_Large"], ["-S", "train.vgg_weights=other.h5"], "train.vgg_weights = 'other.h5': no such file"),
         (["GOPRO_Large", "vgg.h5"], ["-S", "fetch_unsplash.source=api"], "needs a key in the environment variable"),
@@ -208,4 +208,4 @@ def test_a_preset_that_fails_says_how_to_go_back(paper, monkeypatch, capsys, cod
 
     monkeypatch.setattr(subprocess, "call", fails)
     assert presets.run([]) == code
-    assert ("git checkout params.yaml dvc.lock metrics" in capsys.readouterr().err) == bool(code and changed)
+    assert ("git checkout HEAD params.yaml dvc.lock metrics" in capsys.readouterr().err) == bool(code and changed)

@@ -79,7 +79,7 @@ def check_address(host: str, port: int | None) -> None:
             listening.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} is taken: choose another one with --port") from None
+            raise UserError(f"port {port} is taken: choose another port with --port") from None
         what = f"--host {host}" + (f" --port {port}" if port else "")
         raise UserError(f"{what} cannot be listened on: {error.strerror or error}") from None
 

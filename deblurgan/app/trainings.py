@@ -21,7 +21,7 @@ SCORES = "metrics/evaluate.json"
 CURVES = "metrics/train/plots/metrics"
 PANELS = "metrics/evaluate/panels"
 LIMIT = 40
-"""Commits that are looked at, the newest ones of those that changed the scores."""
+"""Commits that are looked at: the newest commits that changed the scores."""
 EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)")
 """Where DVC keeps finished experiments."""
 
@@ -164,7 +164,7 @@ def _below(rev: str, folder: str) -> list[str]:
 
 @functools.lru_cache(maxsize=8)
 def _files(rev: str) -> Any:
-    """The files of a revision, those of DVC too."""
+    """The files of a revision, DVC's files too."""
     import dvc.api
 
     return dvc.api.DVCFileSystem(str(Path.cwd()), rev=rev, config=_without_network(_remotes()))

@@ -154,7 +154,7 @@ class TrainingsTab:
         return gr.update(value=frame, y_title=curve or "", color_map=colours)
 
     def _known(self, rev: str | None) -> bool:
-        """Whether a revision is one of those that are offered: a request could name anything."""
+        """Whether a revision is offered: a request could name anything."""
         return rev is not None and any(rev == training.rev for training in trainings())
 
     def _picture(self, rev: str, name: str) -> str:

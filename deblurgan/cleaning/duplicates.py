@@ -133,7 +133,7 @@ def near_duplicates(photos: Iterable[tuple[str, Look]], distance: int | None) ->
 def similar_before(photos: Iterable[tuple[str, Look]], distance: int | None) -> dict[str, str]:
     """Find photos that look like an earlier one, as neighbouring frames of a clip do.
 
-    Parameters and result are those of `near_duplicates`.
+    Parameters and result are as in `near_duplicates`.
     """
     if distance is None:
         return {}

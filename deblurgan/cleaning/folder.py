@@ -247,7 +247,7 @@ def check_manifest(target: Path, rows: list[dict[str, str]]) -> list[str]:
     target
         The clean folder.
     rows
-        Those of manifest.csv, by column name.
+        The rows of manifest.csv, by column name.
 
     Returns
     -------

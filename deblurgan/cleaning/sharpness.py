@@ -61,7 +61,7 @@ def doubt(kind: str, value: float, partner: float | None) -> str:
     value
         Its blurriness.
     partner
-        That of the other half of its pair, if it has one.
+        Blurriness of the other half of its pair, if it has one.
 
     Returns
     -------

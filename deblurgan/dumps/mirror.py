@@ -46,7 +46,7 @@ def path_of(one: Registered) -> Path:
 
 
 def bring(objects: Sequence[Registered]) -> Iterator[tuple[Registered, Registered | UserError]]:
-    """Bring objects to this machine, those that are not there yet, and compare them with what is known of them.
+    """Bring the objects that this machine lacks, and compare them with what is known of them.
 
     A download that broke off goes on where it was, also in another run.
 
@@ -236,6 +236,6 @@ def opened(source: str, listing: Path) -> Iterator[str]:
 
 
 def safe(name: str) -> bool:
-    """Whether an object's name can be that of a file below a folder."""
+    """Whether an object's name can be a file's name below a folder."""
     parts = name.split("/")
     return all(part not in ("", ".", "..") and "\0" not in part and len(os.fsencode(part)) <= 255 for part in parts)

@@ -36,13 +36,13 @@ class Counts:
 
 
 def is_photo(name: str) -> bool:
-    """Whether a name below the address is that of an image in `sharp/` or `blurred/`."""
+    """Whether a name below the address names an image in `sharp/` or `blurred/`."""
     path = PurePosixPath(name)
     return is_image(name) and len(path.parts) > 1 and path.parts[0] in KINDS
 
 
 def is_image(name: str) -> bool:
-    """Whether a name is that of an image."""
+    """Whether a name names an image."""
     path = PurePosixPath(name)
     return safe(name) and path.suffix.lower() in IMAGES and not any(part.startswith(".") for part in path.parts)
 
@@ -80,7 +80,7 @@ def register(address: Address, listing: Path, usable: Callable[[str], bool], *, 
     address
         Bucket and prefix, or a zip.
     listing
-        Table of registered objects; those of other addresses stay.
+        Table of registered objects; objects of other addresses stay.
     usable
         Whether an object of this name below the address can be data.
     forget

@@ -1,4 +1,4 @@
-"""Scores of restored images against sharp ones, beside those of the untouched input and of older algorithms.
+"""Scores of restored images against sharp ones, beside the scores of the untouched input and of older algorithms.
 
 `python -m deblurgan scores` says what the last evaluation found.
 """
@@ -22,7 +22,7 @@ REPORT = Path("metrics/evaluate/report.json")
 class Score:
     """One test image: measures by name (see `score`), PSNR and SSIM of each baseline, measures of `squashed`.
 
-    `kind`: of its blur, `filmed` or one of those that `blur.kinds` draws.
+    `kind`: of its blur, `filmed` or one of the kinds that `blur.kinds` draws.
     """
 
     dataset: str
@@ -199,14 +199,14 @@ def in_words(found: dict) -> list[str]:
     for name, part in parts.items():
         psnr_gain, ssim_gain = part["psnr"] - part["input_psnr"], part["ssim"] - part["input_ssim"]
         lines.append(
-            f"{name:26s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
+            f"{name:27s} {part['images']:5d} images   PSNR {part['input_psnr']:.2f} -> {part['psnr']:.2f} dB "
             f"({psnr_gain:+.2f})   SSIM {part['input_ssim']:.3f} -> {part['ssim']:.3f} ({ssim_gain:+.3f})"
         )
     lines[0] += f"   95 %: {low:+.2f} to {high:+.2f} dB"
     if found["unpaired"]["photos"]:
         u = found["unpaired"]
         change = f"blur effect {u['input_blur_effect']:.3f} -> {u['blur_effect']:.3f}"
-        lines.append(f"{'without a partner':26s} {u['photos']:5d} photos   {change} (0: sharp, 1: blurred)")
+        lines.append(f"{'without a partner':27s} {u['photos']:5d} photos   {change} (0: sharp, 1: blurred)")
     return lines
 
 

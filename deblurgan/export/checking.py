@@ -19,7 +19,7 @@ from deblurgan.restoration.neural import running
 from deblurgan.restoration.tiles import Restore
 
 LARGEST = 1e-4
-"""Difference of a value in [-1, 1] from that of Keras at most, for a model in `float32`: 1/78 of a grey level."""
+"""Difference of a value in [-1, 1] from Keras's value at most, for a model in `float32`: 1/78 of a grey level."""
 MOST_LOST = 0.05
 """PSNR that a model with weights in `float16` may lose, dB."""
 CROPS, SIDE = 48, 256
@@ -35,7 +35,7 @@ class Comparison:
     difference
         The largest of any value, in [-1, 1].
     psnr, lost
-        Mean PSNR against the sharp images, and how much less than that of Keras it is; dB.
+        Mean PSNR against the sharp images, and how much lower than Keras's it is; dB.
     """
 
     difference: float
@@ -119,7 +119,7 @@ def refuse_differing(path: Path, difference: float) -> None:
     if not difference <= LARGEST:
         raise UserError(
             f"{path} differs from Keras by {difference:.1e} of values in [-1, 1], more than {LARGEST:.0e}: it was not "
-            "kept; see whether the packages are those of requirements.txt"
+            "kept; see whether the installed packages are as in requirements.txt"
         )
 
 

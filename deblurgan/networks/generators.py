@@ -1,6 +1,6 @@
 """Generators, which restore images.
 
-The ResNet generator is that of Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using
+The ResNet generator is from Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using
 Conditional Adversarial Networks", CVPR 2018, section 3, after Johnson et al. 2016. There is one of the
 blocks of Chen et al., "Simple Baselines for Image Restoration" (NAFNet), ECCV 2022; and a U-Net (Ronneberger et al.
 2015) of plain residual blocks. Images are `float32` NHWC in [-1, 1].

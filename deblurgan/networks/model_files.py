@@ -13,13 +13,13 @@ import numpy as np
 
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
-from deblurgan.networks import layers  # registers those that a saved generator names
+from deblurgan.networks import layers  # registers the layers that a saved generator names
 from deblurgan.pretrained import PRETRAINED
 
 DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip archive can hold."""
 PROVENANCE = "provenance.json"
-"""Member of the archive that says where weights come from, beside those of Keras."""
+"""Member of the archive that says where weights come from, beside Keras's own members."""
 
 
 def save_model(model: keras.Model, path: Path | str, provenance: dict[str, str] | None = None) -> None:

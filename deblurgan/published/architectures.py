@@ -73,7 +73,7 @@ def plan_of(tensors: Tensors) -> Plan:
 
 
 def _check(plan: Plan, tensors: Tensors) -> None:
-    """Compare names and shapes with those that the architecture has."""
+    """Compare names and shapes with the architecture's."""
     wanted = {part.key: part.shape for part in plan.parts}
     missing = [key for key in wanted if key not in tensors]
     over = [key for key in tensors if key not in wanted and not _ignored(plan, key)]

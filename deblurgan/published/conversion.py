@@ -29,8 +29,8 @@ class Converted:
 def converted(tensors: Tensors) -> Converted:
     """Build the generator that a checkpoint's tensors are of, and prove it.
 
-    Every tensor is used once, and the generator's output on a fixed image is that of the architecture's definition in
-    NumPy, computed from the tensors as they are in the file. It does not prove that the weights are good ones.
+    Every tensor is used once. On a fixed image the generator gives what the architecture's definition in NumPy gives,
+    computed from the tensors as they are in the file. It does not prove that the weights are good ones.
 
     Raises
     ------

@@ -189,7 +189,7 @@ def _storage(named: Any) -> StorageOf:
     """A storage of its persistent id."""
     word, kind, key, _, count, *view = _the(tuple, named)
     if word != "storage" or type(kind) is not Name or kind.name not in STORAGES or view not in ([], [None]):
-        raise UserError("it holds a storage of a kind that is not read (a view of another one, say)")
+        raise UserError("it holds a storage of a kind that is not read (a view of another storage, say)")
     return StorageOf(kind.name, _the(str, key), _count(count))
 
 

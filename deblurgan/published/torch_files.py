@@ -1,6 +1,6 @@
 """Files of `torch.save`, without PyTorch: zip archives (since version 1.6) and the legacy format before.
 
-Their layout is that of `torch/serialization.py` and `caffe2/serialize/inline_container.cc`.
+Their layout is defined by `torch/serialization.py` and `caffe2/serialize/inline_container.cc`.
 """
 
 import io

@@ -174,7 +174,7 @@ class Outcome:
 
 
 def deblur_all(todo: list[tuple[Path, list[Path]]], options: argparse.Namespace) -> Outcome:
-    """Deblur files one by one; those that fail are named, and only a full disk ends the run."""
+    """Deblur files one by one; files that fail are named, and only a full disk ends the run."""
     outcome = Outcome()
     if not todo:
         return outcome  # without a generator: none needs to be there
@@ -202,7 +202,7 @@ def say_left_out(left_out: list[LeftOut]) -> None:
 
 
 def command(options: argparse.Namespace) -> None:
-    """Deblur files of the user's; those that fail or are left out are named, and the others done."""
+    """Deblur the user's files; files that fail or are left out are named, and the others done."""
     suffixes = CLIPS if options.video else SUFFIXES
     jobs, left_out = find_jobs(options.inputs, options.output, suffixes, recursive=options.recursive)
     say_left_out(left_out)

@@ -33,7 +33,7 @@ class LeftOut:
 def find_jobs(
     inputs: Iterable[Path], output: Path, suffixes: tuple[str, ...], *, recursive: bool
 ) -> tuple[list[DeblurJob], list[LeftOut]]:
-    """Find the files of folders, and those that are named themselves.
+    """Find the files of folders, and the files that are named themselves.
 
     Parameters
     ----------
@@ -128,4 +128,4 @@ def refuse(results: Iterable[Path], taken: set[Path], *, overwrite: bool) -> Non
         if result.is_dir():
             raise UserError(f"{result} is a folder, where the result was to be: give another --output")
         if result.exists() and not overwrite:
-            raise UserError(f"{result} exists; --overwrite replaces it, --skip-existing leaves such photos out")
+            raise UserError(f"{result} exists; --overwrite replaces it, --skip-existing leaves the file out")

@@ -332,7 +332,7 @@ class EncodedSound:
 
 
 def aac_layout(source: AudioStream) -> str:
-    """Name of the channels to encode: those that there are, or two where AAC has no such arrangement."""
+    """Name of the channels to encode: the channels of the source, or two where AAC has no such arrangement."""
     trial = av.CodecContext.create("aac", "w")
     trial.format, trial.rate, trial.layout = "fltp", 48000, source.layout.name
     try:

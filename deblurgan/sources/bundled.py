@@ -2,7 +2,7 @@
 
 Drawings, scans and test patterns of that package are left out; stars, a stained tissue and a retina are no street,
 but teach textures and smooth surfaces; the two motorcycle views show one scene, and only one is used. Authors and
-licences are those that scikit-image's documentation states.
+licences are as scikit-image's documentation states.
 """
 
 import functools

@@ -102,7 +102,7 @@ def ingest(
 
 
 def oddities(out: Path) -> list[str]:
-    """Name the images without a partner, and those of another size than most of their scene."""
+    """Name the images without a partner, and the images of another size than most of their scene."""
     scenes: dict[Path, list[Path]] = defaultdict(list)
     for path in files_below(out):
         scenes[path.parent.parent].append(path)

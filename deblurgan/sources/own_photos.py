@@ -38,7 +38,7 @@ def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
     Returns
     -------
     photos
-        Ids are names without suffix, those of nested folders before them: `walk/1.jpg` is `walk-1`. Of several photos
+        Ids are names without suffix, after the names of nested folders: `walk/1.jpg` is `walk-1`. Of several photos
         that would have the same id, all but the first get a hash of their name in addition.
     others
         Names of files that are no images.

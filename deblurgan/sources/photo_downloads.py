@@ -99,7 +99,7 @@ def search(settings: FetchUnsplash, client: Client | None) -> Iterator[Wanted]:
 
 
 def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftOutPhotos) -> Iterator[Wanted]:
-    """Report the download of each photo; yield those that Unsplash still has."""
+    """Report the download of each photo; yield the photos that Unsplash still has."""
     for tried, one in enumerate(tqdm(wanted, "downloads reported", unit="photo"), 1):
         try:
             client.report_download(one.photo)
@@ -114,7 +114,7 @@ def reported_downloads(wanted: Sequence[Wanted], client: Client, left_out: LeftO
 
 
 def fetch_photos(wanted: Sequence[Wanted], width: int, left_out: LeftOutPhotos) -> Iterator[tuple[Wanted, Path]]:
-    """Bring photos into the cache, those that are not there yet.
+    """Bring photos that are not there yet into the cache.
 
     Parameters
     ----------

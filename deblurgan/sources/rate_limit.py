@@ -10,8 +10,6 @@ from tqdm import tqdm
 from deblurgan.errors import UserError
 from deblurgan.files import locked, new_file
 
-LIMIT, REMAINING = "X-Ratelimit-Limit", "X-Ratelimit-Remaining"
-"""Headers by which Unsplash says how many requests an hour has, and how many are left of them."""
 HOUR = 3600
 DEMO = 50
 """Requests an hour of a new key of Unsplash, until the server says another number."""

@@ -193,7 +193,7 @@ class Session(requests.Session):
 
 
 class _ByProxy(HTTPAdapter):
-    """Uses the proxy that the environment names for an address, for those of redirects too."""
+    """Uses the proxy that the environment names for an address, for addresses of redirects too."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         return super().send(request, *args, **{**options, "proxies": get_environ_proxies(request.url or "")})

@@ -188,7 +188,7 @@ class CropSequence(keras.utils.PyDataset):
         return self.settings.steps - self.first
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cut the crops of one generator step, or take those that were cut ahead."""
+        """Cut the crops of one generator step, or take the crops that were cut ahead."""
         try:
             if not self.pool:
                 return self._batch(index)

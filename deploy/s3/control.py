@@ -124,7 +124,8 @@ def _check_disk(root: Path) -> None:
         os.setxattr(probe, "user.deblurgan", b"x")
     except (OSError, AttributeError) as error:
         raise UserError(
-            f"{root} is on a file system without extended attributes ({error}): set {FOLDER} to a folder of another one"
+            f"{root} is on a file system without extended attributes ({error}): set {FOLDER} to a folder on a file "
+            "system that has them"
         ) from None
     finally:
         probe.unlink(missing_ok=True)
@@ -136,7 +137,7 @@ def _check_ports(store: Store) -> None:
     for port in range(store.port, store.port + 4):
         while _is_taken(port):
             if time.monotonic() > until:
-                raise UserError(f"port {port} is taken by another program: set {PORT} to another one")
+                raise UserError(f"port {port} is taken by another program: set {PORT} to another port")
             time.sleep(0.1)
 
 
