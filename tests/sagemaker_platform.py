@@ -98,7 +98,7 @@ class Platform:
         self.logs.create_log_stream(logGroupName=GROUP, logStreamName=stream)
         status = 0
         while True:
-            home = self.machine(request)
+            home = self.machine(request, channels=self.canned is None)
             job.secondary_status = "Training"
             moment, number = self.interruptions.pop(0) if self.interruptions else (None, 0)
             if self.canned is not None:
@@ -123,14 +123,14 @@ class Platform:
         self.s3.upload_file(str(archive), *located(job.model_artifacts["S3ModelArtifacts"]))
         self.end(job, "Completed")
 
-    def machine(self, request: dict) -> Path:
+    def machine(self, request: dict, *, channels: bool) -> Path:
         """A new folder like /opt/ml, with channels, configuration and the checkpoints of the machine before."""
         self.machines += 1
         home = self.folder / f"machine {self.machines}/opt/ml"
         for name in ("input/config", "model", "output", "checkpoints"):
             (home / name).mkdir(parents=True)
         (home / "input/config/hyperparameters.json").write_text(json.dumps(request["HyperParameters"]))
-        for channel in request["InputDataConfig"]:
+        for channel in request["InputDataConfig"] if channels else ():
             source = channel["DataSource"]["S3DataSource"]["S3Uri"]
             assert self.download(source, home / "input/data" / channel["ChannelName"]), source
         self.download(request["CheckpointConfig"]["S3Uri"] + "/", home / "checkpoints")
