@@ -40,6 +40,7 @@ class Platform:
         self.folder, self.requests = folder, {}
         self.interruptions: list[tuple[Moment, int]] = []
         self.machines = 0
+        self.held = False  # jobs wait for a machine
         self.printed: list[str] = []
         self.canned: dict[str, bytes] | None = None  # what a job leaves that needs no machine
         self.exits: list[int] = []
@@ -61,7 +62,7 @@ class Platform:
 
         def serve() -> None:
             while not ended.wait(0.05):
-                for job in self.jobs():
+                for job in () if self.held else self.jobs():
                     if job.training_job_status == "InProgress" and job.training_job_name in self.requests:
                         try:
                             self.run(job)
