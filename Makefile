@@ -15,6 +15,7 @@ LAMBDA := build/lambda
 LAMBDA_PYTHON ?= 3.13
 LAMBDA_ARCH ?= aarch64
 LAMBDA_LIMIT := 250
+LAMBDA_MODEL ?= $(wildcard models/generator.onnx)
 PLATFORMS := $(foreach glibc,2_28 2_27 2_26 2_17,--platform manylinux_$(glibc)_$(LAMBDA_ARCH)) --platform manylinux2014_$(LAMBDA_ARCH)
 NOT_RUN := onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets numpy/f2py bin
 
@@ -84,7 +85,7 @@ lambda: install  ## Make the package for AWS Lambda (build/lambda) and print its
 	  --target $(LAMBDA) -r requirements-lambda.txt
 	cp -R deblurgan params.yaml $(LAMBDA)
 	python -c 'from deblurgan.events.settings import code_revision; print(code_revision())' > $(LAMBDA)/REVISION
-	if [ -f models/generator.onnx ]; then mkdir $(LAMBDA)/models && cp -L models/generator.onnx $(LAMBDA)/models; fi
+	$(if $(LAMBDA_MODEL),mkdir $(LAMBDA)/models && cp -L $(LAMBDA_MODEL) $(LAMBDA)/models/generator.onnx,@echo "No model: Deblur=true will not work; docs/aws.md")
 	cd $(LAMBDA) && rm -rf $(NOT_RUN) && find . \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 	@cd $(LAMBDA) && du -sm * | sort -rn | head -8
 	@size=$$(du -sm $(LAMBDA) | cut -f1); echo "$(LAMBDA): $$size MB of the $(LAMBDA_LIMIT) that Lambda allows"; \

@@ -40,6 +40,7 @@ class Platform:
         self.folder, self.requests = folder, {}
         self.interruptions: list[tuple[Moment, int]] = []
         self.machines = 0
+        self.held = False  # jobs wait for a machine
         self.printed: list[str] = []
         self.canned: dict[str, bytes] | None = None  # what a job leaves that needs no machine
         self.exits: list[int] = []
@@ -61,7 +62,7 @@ class Platform:
 
         def serve() -> None:
             while not ended.wait(0.05):
-                for job in self.jobs():
+                for job in () if self.held else self.jobs():
                     if job.training_job_status == "InProgress" and job.training_job_name in self.requests:
                         try:
                             self.run(job)
@@ -98,7 +99,7 @@ class Platform:
         self.logs.create_log_stream(logGroupName=GROUP, logStreamName=stream)
         status = 0
         while True:
-            home = self.machine(request)
+            home = self.machine(request, channels=self.canned is None)
             job.secondary_status = "Training"
             moment, number = self.interruptions.pop(0) if self.interruptions else (None, 0)
             if self.canned is not None:
@@ -123,14 +124,14 @@ class Platform:
         self.s3.upload_file(str(archive), *located(job.model_artifacts["S3ModelArtifacts"]))
         self.end(job, "Completed")
 
-    def machine(self, request: dict) -> Path:
+    def machine(self, request: dict, *, channels: bool) -> Path:
         """A new folder like /opt/ml, with channels, configuration and the checkpoints of the machine before."""
         self.machines += 1
         home = self.folder / f"machine {self.machines}/opt/ml"
         for name in ("input/config", "model", "output", "checkpoints"):
             (home / name).mkdir(parents=True)
         (home / "input/config/hyperparameters.json").write_text(json.dumps(request["HyperParameters"]))
-        for channel in request["InputDataConfig"]:
+        for channel in request["InputDataConfig"] if channels else ():
             source = channel["DataSource"]["S3DataSource"]["S3Uri"]
             assert self.download(source, home / "input/data" / channel["ChannelName"]), source
         self.download(request["CheckpointConfig"]["S3Uri"] + "/", home / "checkpoints")

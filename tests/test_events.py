@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ResponseStreamingError
-from conftest import REAL_DATA, contents, edit_params
+from conftest import REAL_DATA, Repo, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
 from live import Live, moto_server, picture
@@ -516,13 +516,17 @@ def test_settings_come_from_the_environment(monkeypatch):
             settings_from(environment)
 
 
-def test_the_revision_of_the_code(tmp_path, finished):
+def test_the_revision_of_the_code(tmp_path):
     assert code_revision(tmp_path) == "unknown-dirty"
-    repo = finished.copy(tmp_path / "repo")
+    repo = Repo(tmp_path / "repo", tmp_path)
+    code = repo.root / "deblurgan/images.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("A = 1\n")
+    repo.git("init", "-q")
+    repo.commit("Start")
     head = repo.git("rev-parse", "HEAD").strip()
     assert code_revision(repo.root) == head
-    with open(repo.root / "deblurgan/images.py", "a") as stream:
-        stream.write("\n")
+    code.write_text("A = 2\n")
     assert code_revision(repo.root) == f"{head}-dirty"
     (repo.root / "REVISION").write_text("abc\n")  # of a package
     assert code_revision(repo.root) == "abc"

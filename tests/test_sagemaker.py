@@ -310,16 +310,22 @@ def test_ctrl_c_asks_whether_the_job_shall_go_on(repository, platform, monkeypat
 
 
 def test_a_run_comes_back_to_the_job_that_is_under_way(platform, monkeypatch, capsys):
-    platform.canned = CANNED
+    platform.canned, platform.held = CANNED, True
+    waited = launch.wait
 
     def interrupted(*_):
         raise KeyboardInterrupt
+
+    def waiting(*arguments):
+        platform.held = False
+        return waited(*arguments)
 
     with platform.running():
         with monkeypatch.context() as patch:
             patch.setattr(launch, "wait", interrupted)
             with pytest.raises(UserError, match="goes on"):
                 train_there()
+        monkeypatch.setattr(launch, "wait", waiting)
         train_there()
     assert "coming back to deblurgan-" in capsys.readouterr().out
     assert len(platform.requests) == 1

@@ -12,9 +12,10 @@ from deblurgan.events.handling import log
 from deblurgan.events.settings import DEBLURRED, MODEL, RESIZED
 from deblurgan.events.supervisor import Supervisor
 from deblurgan.events.worker import Work
+from deblurgan.parallel import usable_cores
 
 VISIBILITY = range(2, 43201)
-"""Seconds that SQS allows, but for those that are too short to renew."""
+"""Seconds that SQS allows, without those that are too short to be renewed in time."""
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> None:
         options.params,
         options.visibility,
         options.once,
-        max(1, (os.cpu_count() or 1) // options.workers),
+        max(1, usable_cores() // options.workers),
     )
     check(what)
     log("started", queue=options.queue, workers=options.workers)
