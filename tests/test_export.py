@@ -109,7 +109,7 @@ def test_weights_in_half_precision_stay_half_and_exact(tmp_path):
     save_half(path, half)
     large, small = (onnx_bytes(load_generator(p), {}) for p in (path, half))
     assert len(small) < 0.8 * len(large)
-    generator, image = load_generator(half), command.proof_image()
+    generator, image = load_generator(half), checking.proof_image()
     half.with_suffix(".onnx").write_bytes(onnx_bytes(generator, metadata_of(generator, half)))
     np.testing.assert_allclose(
         ExportedGenerator(half.with_suffix(".onnx")).run(image), neural.running(generator)(image), atol=1e-4
