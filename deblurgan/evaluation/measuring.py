@@ -69,9 +69,7 @@ def measured(job: PairJob | PhotoJob) -> Row:
 def scored(job: PairJob) -> Row:
     """Score a test image, the baselines on it, and the image at the size of the original student project."""
     blur, sharp = read_rgb(job.blur), read_rgb(job.sharp)
-    restored, stretched = (
-        deblurred(job.model, image, ensemble=job.ensemble)[0] for image in (blur, squashed(blur))
-    )
+    restored, stretched = (deblurred(job.model, image, ensemble=job.ensemble)[0] for image in (blur, squashed(blur)))
     classical = [name for name in job.baselines if name in ALGORITHMS]
     methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in classical}
     others = {name: tiles.deblur(method, blur) for name, method in methods.items()}
