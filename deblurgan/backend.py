@@ -1,14 +1,13 @@
 """Keras and its backend, imported without their start-up notes: whatever computes with networks imports this first."""
 
 import contextlib
-import importlib.metadata
 import os
 import platform
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+
+from deblurgan import machine
 
 
 @contextlib.contextmanager
@@ -78,19 +77,5 @@ def device() -> str:
 
 def facts() -> list[str]:
     """What changes the last bits of a training on this machine: device, versions, switches, processor, threads."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "numpy", "scipy", "pillow")]
     switches = [f"{name}={os.environ.get(name)}" for name in SWITCHES]
-    cpu = Path("/proc/cpuinfo")
-    return [device(), *versions, *switches, *(processors(cpu.read_text()) if cpu.exists() else [platform.processor()])]
-
-
-def processors(cpuinfo: str) -> list[str]:
-    """Models and vector instructions in the words of /proc/cpuinfo; its other flags change with the kernel."""
-    kinds = set()
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        if name.startswith("model"):
-            kinds.add(line)
-        elif name.startswith(("flags", "Features")):
-            kinds.add(" ".join(sorted(re.findall(r"\b(?:avx|sse|fma|f16c|amx|asimd|sve|sme|fp|bf16)\w*", value))))
-    return sorted(kinds)
+    return [device(), *machine.versions("keras", "numpy", "scipy", "pillow"), *switches, *machine.processors()]

@@ -1,35 +1,28 @@
 """Deblur the photos that have no sharp partner: data/resized/unpaired to data/deblurred."""
 
-from deblurgan import backend  # before anything that imports Keras
-
-# isort: split
-
 from pathlib import Path
 
 from tqdm import tqdm
 
 from deblurgan.errors import reported
 from deblurgan.files import files_below, new_directory, require
-from deblurgan.images import read_rgb, write_png
-from deblurgan.networks.model_files import load_generator
-from deblurgan.restoration import tiles
-from deblurgan.restoration.neural import restoring
+from deblurgan.parallel import each
+from deblurgan.restoration.in_workers import DeblurFile, SharedFile, deblur_file
 
 PHOTOS = Path("data/resized/unpaired")
-MODEL = Path("models/generator.keras")
+MODEL = Path("models/generator.onnx")
 OUT = Path("data/deblurred")
 
 
 def main() -> None:
     """Run the stage."""
     require(PHOTOS, MODEL)
-    backend.be_deterministic()
-    generator = load_generator(MODEL)
-    method, guard = restoring(generator)
+    model, photos = SharedFile.at(MODEL), files_below(PHOTOS)
     with new_directory(OUT) as out:
-        for path in tqdm(files_below(PHOTOS), desc="deblur", unit="photo"):
-            write_png(out / path.name, tiles.deblur(method, read_rgb(path)))
-            if left_out := guard.in_words():
+        todo = [DeblurFile(path.resolve(), out.resolve() / path.name, model) for path in photos]
+        results = each(deblur_file, todo, label="deblur", unit="photo")
+        for path, left_out in zip(photos, results, strict=True):
+            if left_out:
                 tqdm.write(f"deblur: warning: {path}: {left_out}")
 
 

@@ -13,7 +13,7 @@ from deblurgan.layout import find_pairs
 from deblurgan.pictures import save_gains
 
 DATA = Path("data/resized")
-MODEL = Path("models/generator.keras")
+MODEL = Path("models/generator.onnx")
 METRICS = Path("metrics/evaluate.json")  # and REPORT
 IMAGES = Path("metrics/evaluate/images.csv")
 SCENES = Path("metrics/evaluate/scenes.csv")
@@ -31,8 +31,9 @@ def main() -> None:
     evaluation = Evaluation(p, DATA, MODEL)
     scores, unpaired = evaluation.measure(list(pairs.values()))
     with new_directory(PANELS) as out:
-        for s in spread(scores, p.evaluate.panels):
-            picture = evaluation.panel(pairs[s.dataset, s.scene, s.frame], s)
+        chosen = spread(scores, p.evaluate.panels)
+        pictures = evaluation.panels([pairs[s.dataset, s.scene, s.frame] for s in chosen], chosen)
+        for s, picture in zip(chosen, pictures, strict=True):
             write_png(out / s.dataset / s.scene / f"{s.frame}.png", picture)
     save_gains(GAINS, [s["input_psnr"] for s in scores], [s["psnr_gain"] for s in scores], [s.dataset for s in scores])
     for path, rows in zip((IMAGES, SCENES), tables(scores), strict=True):

@@ -1,10 +1,12 @@
 """The evaluation: rows that survive a kill, what people compare, pictures that compare from model to model."""
 
 import csv
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -13,20 +15,29 @@ import pytest
 from conftest import ROOT, SMALL, contents, edit_params
 from PIL import Image
 
+import stages.deblur
 import stages.evaluate
 from deblurgan import parallel
 from deblurgan.blur.synthesis import blur_of
 from deblurgan.errors import UserError
 from deblurgan.evaluation import evaluator, scores
-from deblurgan.evaluation.measuring import Restored, measured
+from deblurgan.evaluation.measuring import PairJob, measured
+from deblurgan.evaluation.perceptual import distances
 from deblurgan.evaluation.rows import Rows, kept_rows
 from deblurgan.evaluation.scores import Score, spread
+from deblurgan.export.metadata import metadata_of
+from deblurgan.export.onnx_file import onnx_bytes
 from deblurgan.files import locked
-from deblurgan.images import read_rgb, write_png
+from deblurgan.images import read_rgb, to_float, write_png
 from deblurgan.networks.generators import build_generator
-from deblurgan.networks.model_files import save_model
+from deblurgan.networks.model_files import load_generator, save_model
+from deblurgan.networks.vgg19 import build_features
 from deblurgan.params import load
 from deblurgan.pictures import PANEL_WIDTH, error_map, panel, save_gains, where_worst
+from deblurgan.restoration import neural
+from deblurgan.restoration.in_workers import SharedFile, deblurred
+from deblurgan.training.losses import content
+from deblurgan.vgg19_weights import LAYERS
 
 
 class Killed(BaseException):
@@ -116,24 +127,33 @@ def test_rows_that_nobody_went_on_with_are_thrown_away(cache):
         assert (cache / "new.jsonl").exists()
 
 
-def restored(tmp_path: Path) -> dict[str, Restored]:
+@functools.cache
+def exported(seed: int) -> bytes:
+    """A generator with random weights, as `export` writes it."""
+    generator = build_generator(SMALL, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.keras"
+        save_model(generator, path)
+        return onnx_bytes(generator, metadata_of(generator, path))
+
+
+def jobs(tmp_path: Path) -> dict[str, PairJob]:
     rng = np.random.default_rng(0)
-    images = {}
+    (tmp_path / "g.onnx").write_bytes(exported(1))
+    found, model = {}, SharedFile.at(tmp_path / "g.onnx")
     for i in range(3):
         sharp = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-        write_png(tmp_path / f"{i}.png", sharp)
-        small = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        paths = [tmp_path / f"{half}{i}.png" for half in ("blur", "sharp")]
+        for path, image in zip(paths, (sharp // 2, sharp), strict=True):
+            write_png(path, image)
         kernel = np.ones((3, 3)) / 9
-        images[str(i)] = Restored(
-            ("d", "s", str(i)), tmp_path / f"{i}.png", sharp // 2, sharp - sharp // 9, small, kernel,
-            False, ("wiener", "unsharp"), {"vgg": float(i)},
-        )  # fmt: skip
-    return images
+        found[str(i)] = PairJob(("d", "s", str(i)), *paths, model, False, kernel, False, "shake", ("wiener", "unsharp"))
+    return found
 
 
 def test_rows_do_not_depend_on_the_processes(cache, tmp_path, monkeypatch):
-    """Nor on being kept; what the networks do stays in this process."""
-    images, found = restored(tmp_path), []
+    """Nor on being kept."""
+    images, found = jobs(tmp_path), []
     for workers in ("1", "2"):
         monkeypatch.setenv("DEBLURGAN_WORKERS", workers)
         with kept_rows(workers) as rows:
@@ -142,16 +162,10 @@ def test_rows_do_not_depend_on_the_processes(cache, tmp_path, monkeypatch):
             found.append(rows.of(images, measured, pytest.fail))
     assert found[0] == found[1] == found[2] == found[3]
     score = Score(**found[0][2])
-    assert (score.frame, score["vgg"]) == ("2", 2.0)
+    assert (score.frame, score.kind) == ("2", "shake")
     assert set(score.baselines) == {"wiener", "unsharp"}
-    assert score["psnr_gain"] == score["psnr"] - score["input_psnr"] > 0
+    assert score["psnr_gain"] == score["psnr"] - score["input_psnr"] != 0
     assert set(score.stretched) == {f"{k}{m}" for k in ("", "input_") for m in ("psnr", "ssim", "ssim_3d")}
-
-
-def test_processes_that_measure_import_no_tensorflow():
-    code = "import stages.evaluate, sys; print(sorted({'tensorflow', 'jax', 'keras'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 @pytest.fixture
@@ -170,7 +184,8 @@ def ready(workspace, monkeypatch):
 
 
 def save_generator(root: Path, seed: int) -> None:
-    save_model(build_generator(SMALL, seed), root / "models/generator.keras")
+    (root / "models").mkdir(exist_ok=True)
+    (root / "models/generator.onnx").write_bytes(exported(seed))
 
 
 def results(root: Path) -> dict[str, bytes]:
@@ -207,6 +222,82 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(ready, monkeypatch):
     save_generator(ready, seed=2)  # whose rows are others
     stages.evaluate.main()
     assert len(done) == 7
+
+
+def test_neither_stage_imports_tensorflow(ready):
+    code = (
+        "import sys, stages.deblur, stages.evaluate\nstages.deblur.main()\nstages.evaluate.main()\n"
+        "assert not {'tensorflow', 'jax', 'keras'} & set(sys.modules)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ready, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(stages.evaluate.METRICS.read_text())["images"] == 6
+    assert [path.name for path in stages.deblur.OUT.iterdir()] == ["a.png"]
+
+
+def test_in_eight_positions_what_is_measured_is_restored_in_them(ready):
+    stages.evaluate.main()
+    once = json.loads(stages.evaluate.METRICS.read_text())
+    edit_params(ready, {"evaluate": {"ensemble": True}})
+    stages.evaluate.main()
+    assert json.loads(stages.evaluate.METRICS.read_text())["psnr"] != once["psnr"]
+    image = read_rgb(ready / "data/resized/unpaired/a.png")
+    save_model(build_generator(SMALL, 1), ready / "g.keras")
+    expected = neural.deblur(load_generator(ready / "g.keras"), image, ensemble=True)
+    found, said = deblurred(SharedFile.at(stages.evaluate.MODEL), image, ensemble=True)
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+    assert said == ""
+
+
+def test_a_model_that_changed_is_never_taken_for_the_one_before(ready):
+    """Workers of a cluster keep a model, and see the folder a little later."""
+    image, model = np.full((20, 24, 3), 99, np.uint8), SharedFile.at(stages.evaluate.MODEL)
+    one, _ = deblurred(model, image)
+    save_generator(ready, 2)
+    other, _ = deblurred(SharedFile.at(stages.evaluate.MODEL), image)
+    assert (one != other).any()
+    with pytest.raises(UserError, match=r"generator\.onnx on .* is not the file that this stage has seen"):
+        deblurred(model, image)
+
+
+def test_photos_whose_restoration_failed_are_named(ready, monkeypatch, capsys):
+    monkeypatch.setattr("deblurgan.restoration.explosions.LARGEST", -1.0)
+    stages.deblur.main()
+    assert "deblur: warning: data/resized/unpaired/a.png: the network's result" in capsys.readouterr().out
+    before, after = (read_rgb(path / "a.png") for path in (stages.deblur.PHOTOS, stages.deblur.OUT))
+    np.testing.assert_array_equal(before, after)
+
+
+@pytest.fixture
+def vgg(tmp_path):
+    rng, before, arrays = np.random.default_rng(0), 3, {}
+    for name, filters in LAYERS.items():
+        arrays[f"{name}__kernel"] = rng.normal(0, 0.05, (3, 3, before, filters)).astype(np.float32)
+        arrays[f"{name}__bias"] = rng.normal(0, 0.05, filters).astype(np.float32)
+        before = filters
+    np.savez(tmp_path / "vgg.npz", **arrays)
+    return tmp_path / "vgg.npz"
+
+
+def test_the_distance_of_features_is_that_of_training(vgg):
+    rng, features = np.random.default_rng(0), build_features(str(vgg))
+    for shape in ((37, 50, 3), (64, 48, 3)):
+        sharp, *others = rng.integers(0, 256, (3, *shape), dtype=np.uint8)
+        target, *found = (features(to_float(image)[None]) for image in (sharp, *others))
+        expected = [float(content(other, target)) for other in found]
+        assert distances(SharedFile.at(vgg), sharp, *others) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_distance_of_features_is_measured_where_it_is_asked_for(ready, vgg):
+    edit_params(ready, {"evaluate": {"vgg_weights": str(vgg)}})
+    stages.evaluate.main()
+    report = json.loads(scores.REPORT.read_text())
+    assert json.loads(stages.evaluate.METRICS.read_text())["vgg"] == report["vgg"] > 0
+    assert report["input_vgg"] > 0
+    edit_params(ready, {"evaluate": {"vgg_weights": "none.npz"}})
+    with pytest.raises(UserError, match=r"vgg_weights = 'none\.npz': no such file"):
+        stages.evaluate.main()
 
 
 def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_weights_in_half_precision_stay_half_and_exact(tmp_path):
     save_half(path, half)
     large, small = (onnx_bytes(load_generator(p), {}) for p in (path, half))
     assert len(small) < 0.8 * len(large)
-    generator, image = load_generator(half), command.proof_image()
+    generator, image = load_generator(half), checking.proof_image()
     half.with_suffix(".onnx").write_bytes(onnx_bytes(generator, metadata_of(generator, half)))
     np.testing.assert_allclose(
         ExportedGenerator(half.with_suffix(".onnx")).run(image), neural.running(generator)(image), atol=1e-4
@@ -151,6 +152,18 @@ def test_the_stage_writes_both_files_and_what_they_lose(ready):
     before = [path.read_bytes() for path in (stages.export.ONNX, stages.export.LITERT)]
     stages.export.main()
     assert before == [path.read_bytes() for path in (stages.export.ONNX, stages.export.LITERT)]
+
+
+def test_without_test_images_the_files_are_compared_on_shapes_and_noise(ready, capsys):
+    """Whose photos have no sharp partners deblurs them all the same."""
+    shutil.rmtree(ready / "data/resized/test")
+    (ready / "data/resized/test").mkdir()
+    stages.export.main()
+    found = json.loads(stages.export.METRICS.read_text())
+    assert found["crops"] == 0
+    assert set(found["onnx"]) == {"megabytes", "largest_difference"}
+    assert 0 < found["onnx"]["largest_difference"] < 1e-4
+    assert "export: note: no pair in data/resized/test" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_weights_in_keras_own_file_are_read(tmp_path):
 
 
 def test_missing_or_wrong_weights_are_one_line_and_never_random(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"train\.vgg_weights = .*none\.h5.*no such file; it is vgg19_weights"):
+    with pytest.raises(UserError, match=r"vgg_weights = .*none\.h5.*no such file; it is vgg19_weights"):
         vgg19.build_features(str(tmp_path / "none.h5"))
     (tmp_path / "text.h5").write_text("no weights")
     with pytest.raises(UserError, match=r"text\.h5 does not hold VGG19's weights"):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,19 +12,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from conftest import ROOT, contents, edit_params
 from jobs import always_die, die_once, fail, slow_square
 
 import stages.clean
+import stages.deblur
+import stages.evaluate
 import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
 from deblurgan import parallel
 from deblurgan.errors import UserError
+from deblurgan.images import write_png
 from deblurgan.parallel import CLUSTER, WORKERS, each
+from deblurgan.pretrained import PRETRAINED
 from deblurgan.resize_jobs import ResizeJob, resize_files
 
 pytestmark = pytest.mark.xdist_group("scale")  # what they share is made once
@@ -80,6 +86,29 @@ def test_outputs_do_not_depend_on_the_workers(sources, monkeypatch, cluster):
     assert run_stages(sources) == alone
     monkeypatch.setenv(CLUSTER, cluster)
     assert run_stages(sources) == alone
+
+
+def test_restoring_does_not_depend_on_the_workers(workspace, monkeypatch, cluster):
+    """One process, several, and those of a cluster: each measures and restores all anew."""
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        sharp = rng.integers(0, 256, (40, 60 + 9 * i, 3), dtype=np.uint8)
+        for half, image in (("blur", sharp // 2), ("sharp", sharp)):
+            write_png(workspace / f"data/resized/test/filmed/s/{half}/{i}.png", image)
+        write_png(workspace / f"data/resized/unpaired/{i}.png", sharp // 3)
+    (workspace / "models").mkdir()
+    shutil.copy(PRETRAINED.with_suffix(".onnx"), workspace / "models")
+    edit_params(workspace, {"evaluate": {"panels": 2, "baselines": ["unsharp"]}})
+    found = []
+    for name, value in ((WORKERS, "1"), (WORKERS, "3"), (CLUSTER, cluster)):
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv("DEBLURGAN_CACHE", str(workspace / value.replace("/", "")))
+        stages.evaluate.main()
+        stages.deblur.main()
+        found.append(contents(workspace / "metrics") | contents(workspace / "data/deblurred"))
+        shutil.rmtree(workspace / "metrics")
+    assert found[0] == found[1] == found[2]
+    assert sum(name.endswith(".png") for name in found[0]) == 4 + 2 + 1  # photos, panels, gains
 
 
 def do(work, items) -> list:

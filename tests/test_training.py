@@ -31,6 +31,7 @@ from deblurgan.errors import UserError
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.files import locked
 from deblurgan.images import to_float, write_png
+from deblurgan.machine import processors_in
 from deblurgan.memory import free_memory
 from deblurgan.networks.critic import build_critic
 from deblurgan.networks.generators import build_generator
@@ -851,13 +852,14 @@ def test_a_training_goes_on_on_another_machine_unless_the_same_bytes_are_asked_f
 def test_processors_differ_by_what_they_compute_with():
     """Not by flags that come and go with the kernel."""
     one = "model name\t: A\nflags\t: fpu sse2 avx2 fma\n"
-    assert backend.processors(one) == backend.processors(one.replace("fpu", "fpu flush_l1d md_clear"))
-    assert backend.processors(one) != backend.processors(one.replace("avx2", ""))
-    assert backend.processors(one) != backend.processors(one.replace("A", "B"))
+    assert processors_in(one) == processors_in(one.replace("fpu", "fpu flush_l1d md_clear"))
+    assert processors_in(one) != processors_in(one.replace("avx2", ""))
+    assert processors_in(one) != processors_in(one.replace("A", "B"))
 
 
 NOT_COMPUTING = {
-    "__init__", "backend", "blur.__init__", "errors", "files", "layout", "memory", "networks.__init__",
+    "__init__", "backend", "blur.__init__", "errors", "files", "layout", "machine", "memory",
+    "networks.__init__",
     "networks.model_files", "params", "pictures", "pretrained", "training.__init__", "training.callbacks",
     "training.checkpoints", "training.devices", "training.frames", "training.revisions", "training.run", "yaml_files",
 }  # fmt: skip

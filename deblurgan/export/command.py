@@ -9,9 +9,6 @@ from deblurgan.errors import UserError
 from deblurgan.files import new_file
 from deblurgan.restoration.options import MODEL
 
-PROOF = (128, 192)
-"""Height and width of the image by which an exported model is compared with Keras."""
-
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
@@ -28,14 +25,6 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def proof_image() -> np.ndarray:
-    """Smooth shapes and noise, `float32` of shape (H, W, 3) in [-1, 1]."""
-    y, x = np.mgrid[: PROOF[0], : PROOF[1]] / 20
-    smooth = np.stack([np.sin(x + y), np.cos(x - 2 * y), np.sin(3 * x) * np.cos(y)], axis=-1)
-    noise = np.random.default_rng(0).uniform(-0.3, 0.3, smooth.shape)
-    return (0.7 * smooth + noise).astype(np.float32)
-
-
 def main(arguments: list[str]) -> None:
     """Export a generator."""
     options = read_options(arguments)
@@ -44,7 +33,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{model} is no .keras file: name the generator to export")
     from deblurgan.export import on_cpu  # noqa: F401  isort: skip  before anything that imports Keras
 
-    from deblurgan.export.checking import refuse_differing
+    from deblurgan.export.checking import proof_image, refuse_differing
     from deblurgan.export.litert_file import litert_bytes
     from deblurgan.export.metadata import metadata_of
     from deblurgan.export.onnx_file import onnx_bytes

@@ -107,12 +107,6 @@ class ExportedGenerator:
         return guarded(method, self.with_global_means(), ensemble=ensemble)
 
 
-@functools.lru_cache(maxsize=1)
-def loaded(path: Path, threads: int | None = None) -> ExportedGenerator:
-    """The generator of a file, which a process reads once."""
-    return ExportedGenerator(path, threads)
-
-
 def export_of(model: Path) -> ExportedGenerator | None:
     """The exported generator beside a `.keras` file, if it was made from that very file.
 

@@ -37,6 +37,7 @@ COMPUTING = (
     "blur.camera", "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
     "networks.critic", "networks.generators", "networks.layers", "networks.vgg19", "networks.winograd",
     "training.crops", "training.gan", "training.losses", "training.optimizers", *(f"training.step_{backend.BACKEND}",),
+    "vgg19_weights",
 )  # fmt: skip
 """Modules of the library whose change makes another training; without a change of the others it goes on."""
 LAST_GOOD = "last_good.keras"
