@@ -17,7 +17,7 @@ from scipy import ndimage
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.images import to_linear
 from deblurgan.restoration import deconvolution, tiles
-from deblurgan.restoration.kernel_estimation import estimate, likeness, radius, trimmed
+from deblurgan.restoration.kernel_estimation import centroid, estimate, likeness, radius, trimmed
 
 SIDES = (21, 35, 61)
 """Sides of kernels that are tried, pixels."""
@@ -93,8 +93,8 @@ class Estimate:
         return ""
 
     def method(self, *, in_light: bool) -> tiles.Method:
-        """What undoes the blur."""
-        return deconvolution.method(self.kernel, self.noise, in_light=in_light)
+        """What undoes the blur, and moves nothing: the kernel's centroid, a fraction of a pixel off its middle, stays."""
+        return deconvolution.method(self.kernel, self.noise, in_light=in_light, origin=centroid(self.kernel))
 
 
 def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = None) -> Estimate:

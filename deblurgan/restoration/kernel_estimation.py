@@ -167,9 +167,15 @@ def cleaned(kernel: np.ndarray) -> np.ndarray:
     return kernel / kernel.sum()
 
 
+def centroid(kernel: np.ndarray) -> tuple[float, float]:
+    """Row and column, fractions of pixels, of the middle of a kernel's light."""
+    row, column = ndimage.center_of_mass(kernel)
+    return float(row), float(column)
+
+
 def centred(kernel: np.ndarray) -> np.ndarray:
-    """Shift a kernel by whole pixels until its centroid is at its middle; sum 1."""
-    shift = [round((len(kernel) - 1) / 2 - float(place)) for place in ndimage.center_of_mass(kernel)]
+    """Shift a kernel by whole pixels until its centroid is within half a pixel of its middle; sum 1."""
+    shift = [round((len(kernel) - 1) / 2 - place) for place in centroid(kernel)]
     moved = ndimage.shift(kernel, shift, order=0) if any(shift) else kernel
     return moved / moved.sum()
 
@@ -183,7 +189,7 @@ def trimmed(kernel: np.ndarray) -> np.ndarray:
 
 def radius(kernel: np.ndarray) -> float:
     """Root mean square distance, in pixels, of a kernel's light from its centroid."""
-    places = np.indices(kernel.shape) - np.array(ndimage.center_of_mass(kernel))[:, None, None]
+    places = np.indices(kernel.shape) - np.array(centroid(kernel))[:, None, None]
     return float(np.sqrt((kernel * (places**2).sum(axis=0)).sum() / kernel.sum()))
 
 
