@@ -7,7 +7,8 @@ what does not makes them ring. So a wrong size, a scene with several motions and
 
 import math
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +18,10 @@ from scipy import ndimage
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.images import to_linear
 from deblurgan.restoration import deconvolution, tiles
-from deblurgan.restoration.kernel_estimation import centroid, estimate, likeness, radius, trimmed
+from deblurgan.restoration.kernel_estimation import centroid, estimate, likeness, radius, sides, trimmed, work
+
+Told = Callable[[str, float], None]
+"""Called while a blur is estimated with what is done, in words, and the share of the work that is done, 0 to 1."""
 
 SIDES = (21, 35, 61)
 """Sides of kernels that are tried, pixels."""
@@ -93,11 +97,13 @@ class Estimate:
         return ""
 
     def method(self, *, in_light: bool) -> tiles.Method:
-        """What undoes the blur, and moves nothing: the kernel's centroid, a fraction of a pixel off its middle, stays."""
+        """What undoes the blur; the kernel's centroid, up to half a pixel off its middle, stays where it is."""
         return deconvolution.method(self.kernel, self.noise, in_light=in_light, origin=centroid(self.kernel))
 
 
-def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = None) -> Estimate:
+def estimate_blur(
+    colours: np.ndarray, *, in_light: bool, side: int | None = None, told: Told | None = None
+) -> Estimate:
     """Estimate the blur of a photo.
 
     Parameters
@@ -108,6 +114,8 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
         Whether the blur has mixed light (gamma 2.2), as in a camera, or stored values.
     side
         Of the kernel, pixels, odd; None: the smallest of `SIDES` that does.
+    told
+        What is told of the progress, by one thread at a time.
 
     Returns
     -------
@@ -127,8 +135,9 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
     if not parts:
         return _nothing("without edges that show a blur")
     noise = float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
+    progress = _Progress(told, parts, tried)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        found = [_estimated(parts, one, noise, full, threads) for one in tried]
+        found = [_estimated(parts, one, noise, full, threads, progress) for one in tried]
     best = min(one.sparsity for one in found)
     return next(one for one in found if one.sparsity <= best + NO_WORSE)
 
@@ -158,13 +167,44 @@ def edged_parts(values: np.ndarray, full: float, most: int = PATCH) -> list[np.n
     return [part for part, total in zip(parts, sums, strict=True) if total > 0.1 * max(sums)]
 
 
+def _halves(parts: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], ...]:
+    """Parts that lie across from each other; nothing where there is one only."""
+    return (parts[::3], parts[1:3]) if len(parts) > 1 else ()
+
+
+class _Progress:
+    """Adds up what the estimations of several kernels have worked on, each in a thread of its own."""
+
+    def __init__(self, told: Told | None, parts: Sequence[np.ndarray], tried: Sequence[int]) -> None:
+        self.told, self.tried, self.done, self.lock = told, tried, 0.0, threading.Lock()
+        self.total = sum(work(some, side) for side in tried for some in (parts, *_halves(parts)))
+
+    def of(self, side: int) -> Callable[[int, float], None]:
+        """What `estimate` calls for kernels of a side."""
+        scales, number = sides(side), self.tried.index(side) + 1
+
+        def watched(level: int, pixels: float) -> None:
+            with self.lock:
+                self.done += pixels
+                if self.told:
+                    scale = f"scale {scales.index(level) + 1} of {len(scales)}"
+                    self.told(f"size {number} of {len(self.tried)}, {scale}", self.done / self.total)
+
+        return watched
+
+
 def _estimated(
-    parts: Sequence[np.ndarray], side: int, noise: float, full: float, threads: ThreadPoolExecutor
+    parts: Sequence[np.ndarray],
+    side: int,
+    noise: float,
+    full: float,
+    threads: ThreadPoolExecutor,
+    progress: _Progress,
 ) -> Estimate:
     """The best kernel of a side: of all parts together and of two halves of them."""
-    halves = (list(parts[::3]), list(parts[1:3])) if len(parts) > 1 else ()
-    together = threads.submit(estimate, parts, side, full)
-    apart = list(threads.map(lambda half: estimate(half, side, full), halves))
+    watched = progress.of(side)
+    together = threads.submit(estimate, parts, side, full, watched)
+    apart = list(threads.map(lambda half: estimate(half, side, full, watched), _halves(parts)))
     kernels = [together.result(), *apart]
     agreement = likeness(*apart) if apart else 0.0
     candidates = [trimmed(kernel) for kernel in kernels]
