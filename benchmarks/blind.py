@@ -151,7 +151,8 @@ def row(name: str, cases: Iterable[Case], every_image: Callable[[str], None]) ->
         gains.append(0.0 if found.doubt else gain)
         line = f"{name} {i}: input {before:.2f} dB, gain {gain:+.2f} dB, side {len(found.kernel)}, radius "
         line += f"{radius(found.kernel):.1f}, sparsity {found.sparsity:.3f} of "
-        line += f"{' '.join(f'{one:.2f}' for one in found.sparsities)}, agreement {found.agreement:.2f}"
+        line += f"{' '.join(f'{one:.2f}' for one in found.sparsities)}, agreement {found.agreement:.2f}, "
+        line += f"held out {found.held_out:.2f}, consistency {found.consistency:.2f}"
         if case.kernel is not None:
             method = deconvolution.method(case.kernel, found.noise, in_light=case.in_light)
             ceilings.append(registered_psnr(tiles.deblur(method, case.blur), case.sharp) - before)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -11,18 +12,21 @@ from hypothesis import given, settings
 from PIL import Image
 from scipy import ndimage
 from skimage import data
+from skimage.registration import phase_cross_correlation
 
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import disc
 from deblurgan.evaluation.measuring import Restored, blindly
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, to_float, to_linear
-from deblurgan.restoration import blind, fourier, kernel_estimation, tiles
-from deblurgan.restoration.blind import estimate_blur
+from deblurgan.restoration import blind, blind_restorer, fourier, kernel_estimation, tiles
+from deblurgan.restoration.blind import Estimate, estimate_blur
 from deblurgan.restoration.command import main
+from deblurgan.restoration.deconvolution import deconvolved
 from deblurgan.restoration.kernel_estimation import (
     Equations,
     centred,
+    centroid,
     cleaned,
     delta,
     estimate,
@@ -94,6 +98,25 @@ def test_a_scene_of_two_motions_is_left():
     assert found.agreement < 0.8
 
 
+@pytest.mark.parametrize(
+    ("sparsities", "agreement", "held_out", "consistency", "explained"),
+    [
+        ((0.8, 0.9), 0.5, 0.86, 0.5, True),
+        ((0.8, 0.9), 0.5, 0.90, 0.5, False),  # sparse only where the kernel comes from
+        ((0.8, 0.9), 0.5, np.inf, 0.5, False),  # nothing else to judge it by
+        ((0.85, 0.93), 0.85, 0.95, 0.5, True),
+        ((0.75, 1.03), 0.85, 0.95, 0.5, False),  # one part rings
+        ((0.85, 1.03), 0.95, 0.95, 0.95, True),
+        ((0.85, 1.03), 0.95, 0.95, 0.9, False),  # the kernel depends on the side
+    ],
+)
+def test_the_less_kernels_agree_the_sparser_gradients_have_to_become(
+    sparsities, agreement, held_out, consistency, explained
+):
+    found = Estimate(line(30), 0.005, sparsities, agreement, held_out, consistency)
+    assert found.doubt == ("" if explained else "no single blur explains it")
+
+
 def test_where_nothing_can_be_estimated_the_photo_is_left():
     for shape, side, why in (
         ((20, 400, 3), None, "too small for a blur of 21 pixels"),
@@ -103,6 +126,32 @@ def test_where_nothing_can_be_estimated_the_photo_is_left():
         found = estimate_blur(np.full(shape, 0.2, np.float32), in_light=True, side=side)
         assert found.doubt == why
         assert found.kernel.tolist() == [[1.0]]
+
+
+def test_progress_goes_from_nothing_to_all_of_the_work(coffee):
+    heard = []
+    estimate_blur(to_float(coffee[1]), in_light=True, side=SIDE, told=lambda words, share: heard.append((words, share)))
+    shares = [share for _, share in heard]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.05
+    assert shares[-1] == pytest.approx(1)
+    scales = len(sides(SIDE))
+    assert len(heard) == 3 * scales * kernel_estimation.ROUNDS  # kernels: of all parts and of two halves
+    assert heard[0][0] == f"size 1 of 1, scale 1 of {scales}"
+    assert heard[-1][0] == f"size 1 of 1, scale {scales} of {scales}"
+
+
+def test_what_the_kernel_moves_is_a_fraction_of_a_pixel_and_undone():
+    sharp = data.camera()[100:260, 150:310].astype(np.float32) / 255
+    kernel = np.zeros((9, 9))
+    kernel[4, 2:8] = 1 / 6  # its centroid lies half a pixel to the right
+    blurred = ndimage.convolve(sharp, kernel, mode="nearest")
+    inner = slice(12, -12)
+    found = [deconvolved(blurred, kernel, 0.004, origin=origin)[inner, inner] for origin in (None, centroid(kernel))]
+    shifts = [phase_cross_correlation(sharp[inner, inner], image, upsample_factor=20)[0] for image in found]
+    assert centroid(kernel) == pytest.approx((4, 4.5))
+    np.testing.assert_allclose(shifts, [(0, 0), (0, -0.5)], atol=0.1)
+    assert np.abs(fourier.transfer(kernel, (40, 41), centroid(kernel))[0, 1].imag) < 1e-6
 
 
 def test_the_same_bytes_on_any_number_of_cores(coffee, monkeypatch):
@@ -207,12 +256,15 @@ def saved(path, image):
     return path
 
 
-def test_the_command_undoes_a_shake_and_shows_it(tmp_path, coffee, capsys):
+def test_the_command_undoes_a_shake_and_shows_it(tmp_path, coffee, capsys, monkeypatch):
+    monkeypatch.setattr(blind_restorer, "DELAY", 0)
     sharp, blur, found = coffee
     photo, out = saved(tmp_path / "shaken.png", blur), tmp_path / "out"
     options = ["--output", str(out), "--kernel-size", "24", "--show-kernel", "--compare"]
     main([str(photo), "--algorithm", "blind", *options])
-    assert "one blur of" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "one blur of" in said
+    assert re.search(r"blur, size 1 of 1, scale \d of \d: +\d+%\|.*<\d\d:\d\d\]", said)
     assert psnr(read_rgb(out / "shaken.png"), sharp) > psnr(blur, sharp) + 3
     drawn = read_rgb(out / "shaken_kernel.png")
     assert len(drawn) == len(drawn[0]) >= 8 * len(found.kernel)

@@ -119,10 +119,15 @@ class Evaluation:
         return scores, {**averages(unpaired), "photos": len(unpaired)} if unpaired else {"photos": 0}
 
     def chosen(self, names: list[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
-        """The images that blind deconvolution is measured on: some of each data set, evenly spaced."""
+        """The images that blind deconvolution is measured on: some of each data set and kind of blur, evenly spaced."""
         found: set[tuple[str, str, str]] = set()
-        for dataset in {name[0] for name in names} if "blind" in self.settings.baselines else ():
-            own = sorted(name for name in names if name[0] == dataset)
+        if "blind" not in self.settings.baselines:
+            return found
+        groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+        for name in sorted(names):
+            drawn = self.blur(name)
+            groups.setdefault((name[0], drawn.kind if drawn else "filmed"), []).append(name)
+        for own in groups.values():
             places = np.linspace(0, len(own) - 1, min(self.settings.blind_images, len(own))).round().astype(int)
             found |= {own[place] for place in places}
         return found

@@ -144,18 +144,24 @@ def report(scores: list[Score]) -> dict:
     -------
     dict
         `summary` of all images, with `baselines`, the mean measures of each of them; and under `datasets` the same of
-        each data set; under `kinds` the `summary` of each kind of blur, where a data set has several; `stretched_128`
-        is the mean of `Score.stretched`.
+        each data set; where a data set has several kinds of blur, under its `kinds` the same of each of them, and under
+        `kinds` the same of all data sets together; `stretched_128` is the mean of `Score.stretched`.
     """
     datasets = {s.dataset: [other for other in scores if other.dataset == s.dataset] for s in scores}
     found = _beside_baselines(scores)
     found["datasets"] = {name: _beside_baselines(part) for name, part in sorted(datasets.items())}
-    kinds = {s.kind: [other for other in scores if other.kind == s.kind] for s in scores}
-    if len(kinds) > len(datasets):
-        found["kinds"] = {kind: summary(part) for kind, part in sorted(kinds.items())}
+    for name, part in datasets.items():
+        if len({s.kind for s in part}) > 1:
+            found["datasets"][name]["kinds"] = _by_kind(part)
+            found["kinds"] = _by_kind(scores)
     if scores[0].stretched:
         found[f"stretched_{STRETCHED}"] = averages([s.stretched for s in scores])
     return found
+
+
+def _by_kind(scores: list[Score]) -> dict[str, dict]:
+    kinds = sorted({s.kind for s in scores})
+    return {kind: _beside_baselines([s for s in scores if s.kind == kind]) for kind in kinds}
 
 
 def _beside_baselines(scores: list[Score]) -> dict:
@@ -193,7 +199,10 @@ def in_words(found: dict) -> list[str]:
         parts[name] = part
         before = {key: part[key] for key in ("images", "input_psnr", "input_ssim")}
         parts |= {f"  {key}, {name}": {**before, **other} for key, other in part.get("baselines", {}).items()}
-    parts |= {f"blur: {kind}": part for kind, part in found.get("kinds", {}).items()}
+    for kind, part in found.get("kinds", {}).items():
+        parts[f"blur: {kind}"] = part
+        some = {key: other for key, other in part.get("baselines", {}).items() if "images" in other}
+        parts |= {f"  {key}, blur: {kind}": other for key, other in some.items()}
     parts[f"at {STRETCHED}x{STRETCHED}"] = {"images": found["images"], **found[f"stretched_{STRETCHED}"]}
     lines = []
     for name, part in parts.items():

@@ -7,9 +7,10 @@ what does not makes them ring. So a wrong size, a scene with several motions and
 
 import math
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -17,7 +18,10 @@ from scipy import ndimage
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.images import to_linear
 from deblurgan.restoration import deconvolution, tiles
-from deblurgan.restoration.kernel_estimation import estimate, likeness, radius, trimmed
+from deblurgan.restoration.kernel_estimation import centroid, estimate, likeness, radius, sides, trimmed, work
+
+Told = Callable[[str, float], None]
+"""Called while a blur is estimated with what is done, in words, and the share of the work that is done, 0 to 1."""
 
 SIDES = (21, 35, 61)
 """Sides of kernels that are tried, pixels."""
@@ -40,11 +44,34 @@ BORDER = 16
 """Pixels at the borders of a part that are not judged."""
 NO_WORSE = 0.005
 """A smaller kernel is taken where its `Estimate.sparsity` is by no more than this above the best."""
-EXPLAINED, EXPLAINED_ALIKE, ALIKE = 0.87, 0.9, 0.8
-"""Sparsity up to which one blur explains a photo: the second where the kernels of two halves are as like as the third.
-Of filmed frames of GoPro and REDS, which blind deconvolution would harm, none is below."""
-EVERYWHERE = 1.0
-"""Sparsity of the worst part up to which it does so everywhere."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When one blur explains a photo: the less its kernels agree, the sparser its gradients have to become.
+
+    Attributes
+    ----------
+    sparsity, worst
+        Highest `Estimate.sparsity`, and highest of a single part.
+    held_out, agreement, consistency
+        Highest, lowest and lowest of `Estimate`.
+    """
+
+    sparsity: float
+    worst: float
+    held_out: float = math.inf
+    agreement: float = 0.0
+    consistency: float = 0.0
+
+
+LIMITS = (
+    Limit(0.86, 1.0, held_out=0.871),
+    Limit(0.9, 1.0, agreement=0.8),
+    Limit(0.95, 1.1, agreement=0.9, consistency=0.93),
+)
+"""One blur explains a photo where one of these does. Of filmed frames of GoPro and REDS and of photos of several motions,
+none is within that blind deconvolution harms."""
 SLIGHT = 2.0
 """Root mean square radius, in pixels, up to which a blur is too slight to be told from the photo's own softness."""
 
@@ -65,6 +92,11 @@ class Estimate:
         normalized sparsity measure", CVPR 2011).
     agreement : float
         Likeness, 0 to 1, of the kernels of two halves of the photo; 0 where only a quarter has edges.
+    held_out : float
+        Mean of `sparsities` as each half's kernel gives them for the other half; infinite where there are no halves.
+    consistency : float
+        Median likeness of the kernel to all that were found, of all sides and of halves: a kernel that grows with the
+        side is one of the photo's texture.
     nothing : str
         Why nothing was estimated.
     """
@@ -73,6 +105,8 @@ class Estimate:
     noise: float
     sparsities: tuple[float, ...]
     agreement: float
+    held_out: float
+    consistency: float
     nothing: str = ""
 
     @property
@@ -87,17 +121,24 @@ class Estimate:
             return self.nothing
         if radius(self.kernel) < SLIGHT:
             return "its blur is slight"
-        limit = EXPLAINED_ALIKE if self.agreement >= ALIKE else EXPLAINED
-        if self.sparsity > limit or max(self.sparsities) > EVERYWHERE:
-            return "no single blur explains it"
-        return ""
+        explained = any(
+            self.sparsity <= limit.sparsity
+            and max(self.sparsities) <= limit.worst
+            and self.held_out <= limit.held_out
+            and self.agreement >= limit.agreement
+            and self.consistency >= limit.consistency
+            for limit in LIMITS
+        )
+        return "" if explained else "no single blur explains it"
 
     def method(self, *, in_light: bool) -> tiles.Method:
-        """What undoes the blur."""
-        return deconvolution.method(self.kernel, self.noise, in_light=in_light)
+        """What undoes the blur; the kernel's centroid, up to half a pixel off its middle, stays where it is."""
+        return deconvolution.method(self.kernel, self.noise, in_light=in_light, origin=centroid(self.kernel))
 
 
-def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = None) -> Estimate:
+def estimate_blur(
+    colours: np.ndarray, *, in_light: bool, side: int | None = None, told: Told | None = None
+) -> Estimate:
     """Estimate the blur of a photo.
 
     Parameters
@@ -108,6 +149,8 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
         Whether the blur has mixed light (gamma 2.2), as in a camera, or stored values.
     side
         Of the kernel, pixels, odd; None: the smallest of `SIDES` that does.
+    told
+        What is told of the progress, by one thread at a time.
 
     Returns
     -------
@@ -127,14 +170,17 @@ def estimate_blur(colours: np.ndarray, *, in_light: bool, side: int | None = Non
     if not parts:
         return _nothing("without edges that show a blur")
     noise = float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
+    progress = _Progress(told, parts, tried)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        found = [_estimated(parts, one, noise, full, threads) for one in tried]
-    best = min(one.sparsity for one in found)
-    return next(one for one in found if one.sparsity <= best + NO_WORSE)
+        found = [_estimated(parts, one, noise, full, threads, progress) for one in tried]
+    best = min(one.sparsity for one, _ in found)
+    chosen = next(one for one, _ in found if one.sparsity <= best + NO_WORSE)
+    alike = [likeness(chosen.kernel, other) for _, kernels in found for other in kernels]
+    return replace(chosen, consistency=float(np.median(alike)))
 
 
 def _nothing(why: str) -> Estimate:
-    return Estimate(np.ones((1, 1)), deconvolution.noise_of(np.zeros((3, 3))), (), 0.0, why)
+    return Estimate(np.ones((1, 1)), deconvolution.noise_of(np.zeros((3, 3))), (), 0.0, math.inf, 0.0, why)
 
 
 def edged_parts(values: np.ndarray, full: float, most: int = PATCH) -> list[np.ndarray]:
@@ -158,19 +204,51 @@ def edged_parts(values: np.ndarray, full: float, most: int = PATCH) -> list[np.n
     return [part for part, total in zip(parts, sums, strict=True) if total > 0.1 * max(sums)]
 
 
+def _halves(parts: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], ...]:
+    """Parts that lie across from each other; nothing where there is one only."""
+    return (parts[::3], parts[1:3]) if len(parts) > 1 else ()
+
+
+class _Progress:
+    """Adds up what the estimations of several kernels have worked on, each in a thread of its own."""
+
+    def __init__(self, told: Told | None, parts: Sequence[np.ndarray], tried: Sequence[int]) -> None:
+        self.told, self.tried, self.done, self.lock = told, tried, 0.0, threading.Lock()
+        self.total = sum(work(some, side) for side in tried for some in (parts, *_halves(parts)))
+
+    def of(self, side: int) -> Callable[[int, float], None]:
+        """What `estimate` calls for kernels of a side."""
+        scales, number = sides(side), self.tried.index(side) + 1
+
+        def watched(level: int, pixels: float) -> None:
+            with self.lock:
+                self.done += pixels
+                if self.told:
+                    scale = f"scale {scales.index(level) + 1} of {len(scales)}"
+                    self.told(f"size {number} of {len(self.tried)}, {scale}", self.done / self.total)
+
+        return watched
+
+
 def _estimated(
-    parts: Sequence[np.ndarray], side: int, noise: float, full: float, threads: ThreadPoolExecutor
-) -> Estimate:
-    """The best kernel of a side: of all parts together and of two halves of them."""
-    halves = (list(parts[::3]), list(parts[1:3])) if len(parts) > 1 else ()
-    together = threads.submit(estimate, parts, side, full)
-    apart = list(threads.map(lambda half: estimate(half, side, full), halves))
+    parts: Sequence[np.ndarray],
+    side: int,
+    noise: float,
+    full: float,
+    threads: ThreadPoolExecutor,
+    progress: _Progress,
+) -> tuple[Estimate, list[np.ndarray]]:
+    """The best kernel of a side, and all: of all parts together and of two halves of them."""
+    watched = progress.of(side)
+    together = threads.submit(estimate, parts, side, full, watched)
+    apart = list(threads.map(lambda half: estimate(half, side, full, watched), _halves(parts)))
     kernels = [together.result(), *apart]
     agreement = likeness(*apart) if apart else 0.0
     candidates = [trimmed(kernel) for kernel in kernels]
     judged = list(threads.map(lambda kernel: tuple(_sparser(part, kernel, noise, full) for part in parts), candidates))
     best = min(range(len(candidates)), key=lambda i: (np.mean(judged[i]), i))
-    return Estimate(candidates[best], noise, judged[best], agreement)
+    held_out = np.mean([*judged[2][::3], *judged[1][1:3]]) if apart else math.inf
+    return Estimate(candidates[best], noise, judged[best], agreement, float(held_out), 1.0), candidates
 
 
 def _sparser(part: np.ndarray, kernel: np.ndarray, noise: float, full: float) -> float:

@@ -2,19 +2,34 @@
 
 import functools
 import io
+import sys
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.restoration import blind, deconvolution
 from deblurgan.restoration.kernel_estimation import delta, radius
 from deblurgan.restoration.photo_files import Photo
-from deblurgan.restoration.restorer import Look, Restorer
+from deblurgan.restoration.restorer import DELAY, Look, Restorer
 
 ZOOM = 8
 """Side of a kernel's pixel in its picture, pixels."""
+
+
+class Bar(tqdm):
+    """A bar that shows how far the estimation of a blur is, and the time left, where it takes long."""
+
+    def __init__(self) -> None:
+        layout = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+        super().__init__(desc="blur", total=1.0, bar_format=layout, leave=False, delay=DELAY, file=sys.stderr)
+
+    def told(self, words: str, share: float) -> None:
+        """Show what is done, and the share of it."""
+        self.set_description_str(f"blur, {words}", refresh=False)
+        self.update(min(share, 1.0) - self.n)
 
 
 class BlindRestorer(Restorer):
@@ -38,7 +53,8 @@ class BlindRestorer(Restorer):
 
     def look(self, photo: Photo) -> Look:
         """Estimate the blur of a photo, and choose what restores it."""
-        found = blind.estimate_blur(photo.colours, in_light=True, side=self.side)
+        with Bar() as bar:
+            found = blind.estimate_blur(photo.colours, in_light=True, side=self.side, told=bar.told)
         drawn = picture(found.kernel)
         self.chosen = self.network() if found.doubt and self.network else None
         if self.chosen:
@@ -51,7 +67,10 @@ class BlindRestorer(Restorer):
 
     def restored(self, photo: Photo) -> Photo:
         """Deblur the photo that was looked at."""
-        return self.chosen.restored(photo) if self.chosen else super().restored(photo)
+        if not self.chosen:
+            return super().restored(photo)
+        self.chosen.strength, self.chosen.watched = self.strength, self.watched
+        return self.chosen.restored(photo)
 
     def left_out(self) -> str:
         """What the network has to say, if it was used."""

@@ -65,7 +65,12 @@ def _shrunk(field: np.ndarray, beta: float) -> np.ndarray:
 
 
 def deconvolved(
-    image: np.ndarray, kernel: np.ndarray, noise: float, full: float = np.inf, steps: int = STEPS
+    image: np.ndarray,
+    kernel: np.ndarray,
+    noise: float,
+    full: float = np.inf,
+    steps: int = STEPS,
+    origin: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Deconvolve one channel.
 
@@ -81,6 +86,8 @@ def deconvolved(
         Values from which on the sensor was full.
     steps
         Taken with each penalty: one shows what comes out, more make it better.
+    origin
+        As of `fourier.transfer`.
 
     Returns
     -------
@@ -102,7 +109,7 @@ def deconvolved(
     seen = image.astype(np.float32)
     clipped = seen >= full
     y = fourier.wrapped(seen, 2 * len(kernel))
-    k = fourier.transfer(kernel, y.shape)
+    k = fourier.transfer(kernel, y.shape, origin)
     k_power, d_power = fourier.power(k), fourier.difference_power(y.shape)
     x, weight = y.copy(), PRIOR / noise**2
     for step, beta in enumerate(np.repeat(BETAS, steps)):
@@ -131,7 +138,9 @@ def noise_of(image: np.ndarray) -> float:
     return max(float(np.median(np.abs(left))) / (0.6745 * 6), 0.25 / 255)
 
 
-def method(kernel: np.ndarray, noise: float, *, in_light: bool) -> tiles.Method:
+def method(
+    kernel: np.ndarray, noise: float, *, in_light: bool, origin: tuple[float, float] | None = None
+) -> tiles.Method:
     """Restoring by `deconvolved`, channels side by side on the cores.
 
     Parameters
@@ -142,12 +151,14 @@ def method(kernel: np.ndarray, noise: float, *, in_light: bool) -> tiles.Method:
         As of `deconvolved`, of values in [0, 1], of light where that is mixed.
     in_light
         Whether the blur has mixed light (gamma 2.2), as in a camera, or stored values.
+    origin
+        As of `fourier.transfer`.
     """
     full = float(to_linear(np.array(FULL))) if in_light else FULL
 
     def channel(values: np.ndarray) -> np.ndarray:
         unit = (values + 1) / 2
-        found = np.clip(deconvolved(to_linear(unit) if in_light else unit, kernel, noise, full), 0, 1)
+        found = np.clip(deconvolved(to_linear(unit) if in_light else unit, kernel, noise, full, origin=origin), 0, 1)
         return 2 * (from_linear(found) if in_light else found) - 1
 
     def run(image: np.ndarray) -> np.ndarray:

@@ -25,12 +25,32 @@ def power(spectrum: np.ndarray) -> np.ndarray:
     return spectrum.real**2 + spectrum.imag**2
 
 
-def transfer(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Spectrum of a point spread function of shape (K, K), K odd, whose middle is the origin, for images of a shape."""
+def transfer(kernel: np.ndarray, shape: tuple[int, ...], origin: tuple[float, float] | None = None) -> np.ndarray:
+    """Spectrum of a point spread function.
+
+    Parameters
+    ----------
+    kernel
+        Shape (K, K), K odd.
+    shape
+        (H, W) of the images that it blurs.
+    origin
+        Row and column of the kernel that move nothing, fractions of pixels as well; None: its middle.
+
+    Returns
+    -------
+    numpy.ndarray
+        `complex64` of shape (H, W // 2 + 1).
+    """
     placed = np.zeros(shape, np.float32)
     placed[: kernel.shape[0], : kernel.shape[1]] = kernel
     radius = len(kernel) // 2
-    return spectrum(np.roll(placed, (-radius, -radius), (0, 1)))
+    found = spectrum(np.roll(placed, (-radius, -radius), (0, 1)))
+    if origin is not None:
+        down, across = (2 * np.pi * (place - radius) for place in origin)
+        found *= np.exp(1j * down * fft.fftfreq(shape[0])).astype(np.complex64)[:, None]
+        found *= np.exp(1j * across * fft.rfftfreq(shape[1])).astype(np.complex64)
+    return found
 
 
 def differences(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

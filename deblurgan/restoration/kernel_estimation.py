@@ -6,7 +6,7 @@ on gradients of the latent image (Cho and Lee, "Fast motion deblurring", SIGGRAP
 bounds: negative values that are cut off afterwards leave a kernel that is far less like the true one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,9 +167,15 @@ def cleaned(kernel: np.ndarray) -> np.ndarray:
     return kernel / kernel.sum()
 
 
+def centroid(kernel: np.ndarray) -> tuple[float, float]:
+    """Row and column, fractions of pixels, of the middle of a kernel's light."""
+    row, column = ndimage.center_of_mass(kernel)
+    return float(row), float(column)
+
+
 def centred(kernel: np.ndarray) -> np.ndarray:
-    """Shift a kernel by whole pixels until its centroid is at its middle; sum 1."""
-    shift = [round((len(kernel) - 1) / 2 - float(place)) for place in ndimage.center_of_mass(kernel)]
+    """Shift a kernel by whole pixels until its centroid is within half a pixel of its middle; sum 1."""
+    shift = [round((len(kernel) - 1) / 2 - place) for place in centroid(kernel)]
     moved = ndimage.shift(kernel, shift, order=0) if any(shift) else kernel
     return moved / moved.sum()
 
@@ -183,7 +189,7 @@ def trimmed(kernel: np.ndarray) -> np.ndarray:
 
 def radius(kernel: np.ndarray) -> float:
     """Root mean square distance, in pixels, of a kernel's light from its centroid."""
-    places = np.indices(kernel.shape) - np.array(ndimage.center_of_mass(kernel))[:, None, None]
+    places = np.indices(kernel.shape) - np.array(centroid(kernel))[:, None, None]
     return float(np.sqrt((kernel * (places**2).sum(axis=0)).sum() / kernel.sum()))
 
 
@@ -244,7 +250,18 @@ def _enlarged(kernel: np.ndarray, side: int) -> np.ndarray:
     return larger / larger.sum()
 
 
-def estimate(patches: Sequence[np.ndarray], side: int, full: float = np.inf) -> np.ndarray:
+Watched = Callable[[int, float], None]
+"""Called after each round of an estimation with the kernel's side on its level, and the pixels that were worked on."""
+
+
+def work(patches: Sequence[np.ndarray], side: int) -> float:
+    """Pixels that `estimate` works on, those of a level once for each of its rounds: what its time goes with."""
+    return ROUNDS * sum(patch.size * (level / side) ** 2 for patch in patches for level in sides(side))
+
+
+def estimate(
+    patches: Sequence[np.ndarray], side: int, full: float = np.inf, watched: Watched | None = None
+) -> np.ndarray:
     """Estimate the one kernel of all patches.
 
     Parameters
@@ -255,6 +272,8 @@ def estimate(patches: Sequence[np.ndarray], side: int, full: float = np.inf) -> 
         Of the kernel, odd; larger than the blur.
     full
         Values from which on the sensor was full.
+    watched
+        What is told of the progress; the pixels add up to `work`.
 
     Returns
     -------
@@ -275,4 +294,6 @@ def estimate(patches: Sequence[np.ndarray], side: int, full: float = np.inf) -> 
             found = [place.equations(kernel, sparsity) for place in places]
             kernel = centred(cleaned(sum(found[1:], found[0]).solved(kernel)))
             sparsity = max(sparsity / RELAXED, LEAST_SPARSITY)
+            if watched:
+                watched(level, sum(patch.size for patch in patches) * (level / side) ** 2)
     return kernel
