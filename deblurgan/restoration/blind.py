@@ -70,8 +70,8 @@ LIMITS = (
     Limit(0.9, 1.0, agreement=0.8),
     Limit(0.95, 1.1, agreement=0.9, consistency=0.93),
 )
-"""One blur explains a photo where one of these does. Of filmed frames of GoPro and REDS and of photos of several motions,
-none is within that blind deconvolution harms."""
+"""One blur explains a photo where one of these does. Of frames of GoPro and REDS and of photos of several motions, none
+is within that blind deconvolution harms."""
 SLIGHT = 2.0
 """Root mean square radius, in pixels, up to which a blur is too slight to be told from the photo's own softness."""
 
