@@ -4,6 +4,7 @@ Sizes are set before a run, by `resize_tensor_input`.
 """
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import flatbuffers
@@ -74,7 +75,9 @@ class LiteRTGenerator:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._interpreter = tf.lite.Interpreter(str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the class will move to a package of its own
+            self._interpreter = tf.lite.Interpreter(str(path))
         (self._image,), (self._restored,) = (
             [tensor["index"] for tensor in tensors]
             for tensors in (self._interpreter.get_input_details(), self._interpreter.get_output_details())
