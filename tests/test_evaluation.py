@@ -337,7 +337,8 @@ def test_blind_deconvolution_is_measured_on_some_images_of_each_data_set(ready, 
 
 def test_scores_come_by_kind_of_blur(ready, capsys):
     """The kind of a photo's blur is what `synthesize` says of the pair."""
-    edit_params(ready, {"synthesize": {"layered": 0.4, "defocus": 0.3}, "evaluate": {"baselines": []}})
+    evaluate = {"baselines": ["blind"], "blind_images": 1}
+    edit_params(ready, {"synthesize": {"layered": 0.4, "defocus": 0.3}, "evaluate": evaluate})
     p = load()
     for scene in ("a", "b"):
         for i in range(6):
@@ -353,7 +354,11 @@ def test_scores_come_by_kind_of_blur(ready, capsys):
     assert {row["kind"] for row in rows if row["dataset"] != "unsplash"} == {"filmed"}
     found = json.loads(scores.REPORT.read_text())["kinds"]
     assert {kind: part["images"] for kind, part in found.items()} == Counter(row["kind"] for row in rows)
-    assert f"{'blur: layered':27s} {kinds.count('layered'):5d} images   PSNR" in capsys.readouterr().out
+    blind = {kind: part["baselines"]["blind"] for kind, part in found.items()}
+    assert {kind: part.get("images", found[kind]["images"]) for kind, part in blind.items()} == dict.fromkeys(found, 1)
+    said = capsys.readouterr().out
+    assert f"{'blur: layered':27s} {kinds.count('layered'):5d} images   PSNR" in said
+    assert f"{'  blind, blur: layered':27s} {1:5d} images   PSNR" in said
 
 
 def test_panels_are_the_same_photos_for_all_models(ready):
