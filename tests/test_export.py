@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import ROOT, SMALL
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from deblurgan.export.litert_file import LiteRTGenerator, litert_bytes
 from deblurgan.export.litert_file import metadata_in as metadata_in_litert
 from deblurgan.export.metadata import metadata_of
 from deblurgan.export.onnx_file import onnx_bytes
-from deblurgan.images import read_rgb, write_png
+from deblurgan.images import read_rgb, to_float, to_uint8, write_png
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import load_generator, save_half, save_model
 from deblurgan.restoration import neural, tiles
@@ -232,3 +233,63 @@ def test_the_docs_python_restores_a_photo(ready):
     method = neural.network(load_generator(stages.export.MODEL), few_sizes=False)  # and no guard
     expected = tiles.deblur(method, read_rgb(ready / "photo.png"))
     assert np.abs(read_rgb(ready / "restored.png").astype(int) - expected).max() <= 1
+
+
+NODE_MODULES = ROOT / "build/npm/node_modules"
+"""Kept from run to run, ignored by git."""
+ONNX_FOR_NODE = "onnxruntime-web@1.30.0"
+PAGE = """
+import { readFileSync, writeFileSync } from "node:fs";
+globalThis.canvas = { width: 64, height: 32 };
+globalThis.ImageData = class { constructor(data) { this.data = data; } };
+globalThis.context = {
+  getImageData: (x, y, width, height) => ({ width, height, data: new Uint8ClampedArray(readFileSync("photo.rgba")) }),
+  putImageData: (image) => writeFileSync("restored.rgba", image.data),
+};
+await import("./example.mjs");
+"""
+"""What the docs' example finds in a browser."""
+
+
+@pytest.fixture(scope="session")
+def node_modules():
+    if not (node := shutil.which("node")) or not (npm := shutil.which("npm")):
+        pytest.skip("there is no Node with npm on this machine")
+    NODE_MODULES.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(NODE_MODULES.parent / "install.lock"):
+        if not (NODE_MODULES / "onnxruntime-web/package.json").is_file():
+            (NODE_MODULES.parent / "package.json").write_text("{}")
+            command = [
+                npm,
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--fetch-retries=1",
+                ONNX_FOR_NODE,
+            ]
+            try:
+                subprocess.run(
+                    command, cwd=NODE_MODULES.parent, check=True, capture_output=True, text=True, timeout=180
+                )
+            except subprocess.SubprocessError as error:
+                pytest.skip(f"{ONNX_FOR_NODE} could not be fetched: {error} {(error.stderr or '')[-300:]}")
+    return node, NODE_MODULES
+
+
+def test_the_docs_javascript_restores_a_photo(tmp_path, exported, node_modules):
+    node, modules = node_modules
+    generator, _ = exported("unet")
+    (tmp_path / "node_modules").symlink_to(modules)
+    (tmp_path / "generator.onnx").write_bytes(onnx_bytes(generator, {}))
+    photo = np.random.default_rng(1).integers(0, 256, (32, 64, 4), dtype=np.uint8)
+    (tmp_path / "photo.rgba").write_bytes(photo.tobytes())
+    code = (ROOT / "docs/export.md").read_text(encoding="utf-8").split("```javascript\n")[1].split("```")[0]
+    (tmp_path / "example.mjs").write_text(code)
+    (tmp_path / "page.mjs").write_text(PAGE)
+    done = subprocess.run([node, "page.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = np.frombuffer((tmp_path / "restored.rgba").read_bytes(), np.uint8).reshape(photo.shape)
+    expected = to_uint8(neural.running(generator)(to_float(photo[..., :3])))
+    assert np.abs(found[..., :3].astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(found[..., 3], photo[..., 3])
