@@ -26,6 +26,7 @@ from benchmarks import (
     pretraining_data,
     quality,
     real_frames,
+    restoring,
     sharpness,
     size,
     start,
@@ -293,3 +294,11 @@ def test_duplicates(monkeypatch, capsys, tmp_path):
         picture(tmp_path / f"photos/{i}.png", i)
     called(monkeypatch, duplicates, tmp_path / "photos", "--skies", 2)
     assert capsys.readouterr().out.splitlines()
+
+
+def test_restoring(monkeypatch, capsys, tiny_model):
+    sizes = ("--photos", 2, "--size", 32, "--rounds", 1, "--workers", 1, 2)
+    called(monkeypatch, restoring, "--model", tiny_model, *sizes)
+    rows = [row.strip("| ").split(" | ") for row in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["Keras, one process", "`deblur`, workers: 1", "`deblur`, workers: 2"]
+    assert all(float(row[1]) > 0 for row in rows)

@@ -58,7 +58,10 @@ def by_network(options: argparse.Namespace) -> tuple[Method, Guard]:
     if not options.model and not any(path.is_file() for path in (MODEL, MODEL.with_suffix(SUFFIX))):
         model = PRETRAINED
         print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
-    exported = ExportedGenerator(model) if model.suffix == SUFFIX else None if options.model else export_of(model)
+    if model.suffix == SUFFIX:
+        exported: ExportedGenerator | None = ExportedGenerator(model)
+    else:
+        exported = None if options.model else export_of(model)  # who names a .keras file gets it
     if exported:
         return exported.restoring(**ways)
     from deblurgan import backend  # isort: skip  before anything that imports Keras
@@ -75,7 +78,7 @@ def by_network(options: argparse.Namespace) -> tuple[Method, Guard]:
 def hint(model: Path) -> str:
     """How to get a model that starts faster."""
     made = model.with_suffix(SUFFIX)
-    return f"`python -m deblurgan export {model}` makes {made}, with which this starts in a second"
+    return f"`python -m deblurgan export {model}` makes {made}; with `--model {made}` this starts in a second"
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
