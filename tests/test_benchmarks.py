@@ -181,7 +181,7 @@ def test_events(monkeypatch, capsys):
     called(monkeypatch, events, "--photos", 4, "--megapixels", 0.1)
     said = capsys.readouterr().out
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("|")]
-    assert rows[2:] == ["plain loop, files", "worker, 1 at a time", "worker, 2 at a time", "handler"]
+    assert rows[2:] == ["plain loop, files", "worker, one at a time", "worker, two at a time", "handler"]
     assert "cold start of the handler" in said
 
 

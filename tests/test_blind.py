@@ -3,7 +3,6 @@
 import itertools
 import os
 import re
-from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -16,7 +15,7 @@ from skimage.registration import phase_cross_correlation
 
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import disc
-from deblurgan.evaluation.measuring import Restored, blindly
+from deblurgan.evaluation.measuring import blindly
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, to_float, to_linear
 from deblurgan.restoration import blind, blind_restorer, fourier, kernel_estimation, tiles
@@ -274,13 +273,12 @@ def test_the_command_undoes_a_shake_and_shows_it(tmp_path, coffee, capsys, monke
     assert read_rgb(tmp_path / "auto/shaken.png").tobytes() == read_rgb(out / "shaken.png").tobytes()
 
 
-def test_the_evaluation_measures_it_beside_the_kernel_that_is_known(tmp_path, coffee, monkeypatch):
+def test_the_evaluation_measures_it_beside_the_kernel_that_is_known(coffee, monkeypatch):
     sharp, blur, _ = coffee
     monkeypatch.setattr(blind, "SIDES", (SIDE,))
-    job = Restored(("d", "s", "f"), tmp_path, blur, blur, blur, line(30), True, ("blind",))
-    found = {name: psnr(image, sharp) for name, image in blindly(job).items()}
+    found = {name: psnr(image, sharp) for name, image in blindly(blur, line(30), in_light=True).items()}
     assert psnr(blur, sharp) + 3 < found["blind"] < found["true-kernel"]
-    assert list(blindly(replace(job, kernel=None))) == ["blind"]
+    assert list(blindly(blur, None, in_light=True)) == ["blind"]
 
 
 def test_the_command_leaves_what_no_single_blur_explains(tmp_path, capsys):

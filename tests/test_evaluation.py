@@ -310,7 +310,7 @@ def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
     said = capsys.readouterr().out
     scores.main()
     assert capsys.readouterr().out == said
-    assert "test                           6 images   PSNR" in said
+    assert f"{'test':27s} {6:5d} images   PSNR" in said
     scores.REPORT.unlink()
     with pytest.raises(UserError, match=r"report\.json is not there: `dvc repro evaluate` makes it"):
         scores.main()
@@ -328,7 +328,7 @@ def test_blind_deconvolution_is_measured_on_some_images_of_each_data_set(ready, 
     assert "images" not in found["unsharp"]
     assert found["blind"]["psnr"] == found["blind"]["input_psnr"] != report["input_psnr"]
     assert report["datasets"]["filmed"]["baselines"]["blind"]["images"] == 2
-    assert "  blind, filmed                2 images   PSNR" in capsys.readouterr().out
+    assert f"{'  blind, filmed':27s} {2:5d} images   PSNR" in capsys.readouterr().out
     with open(stages.evaluate.IMAGES, newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [bool(row["blind_psnr"]) for row in rows] == [True, False, False, False, False, True, True]
