@@ -166,7 +166,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(finished: Repo, tmp_path):
     edit_params(repo.root, {"train": {"steps": 400, "validate_every": 2, "sample_at": [0, 0.01, 1]}})
     for moment in (None, 3):
         train_until(repo, moment)
-    edit_params(repo.root, {"train": {"steps": 120}})
+    edit_params(repo.root, {"train": {"steps": 40}})
     repo.commit("A short training")
     undisturbed = repo.copy(tmp_path / "undisturbed")
     assert "going on" not in undisturbed.dvc("repro", "train")
@@ -179,7 +179,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(finished: Repo, tmp_path):
     assert "up to date" in repo.dvc("status", "train")
     shutil.rmtree(repo.root / "metrics/train/plots")
     again = repo.run(sys.executable, "-m", "stages.train")  # killed when all but the results was written
-    assert "going on after step 120 of 120" in again
+    assert "going on after step 40 of 40" in again
     assert repo.git("status", "--porcelain") == ""
     assert "up to date" in repo.dvc("status", "train")
 
