@@ -16,17 +16,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image
 from ruamel.yaml import YAML
 from scipy.signal import fftconvolve
 
+from benchmarks.memory import watched
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.trajectory import random_path
 from deblurgan.images import from_linear, quantize, to_linear
@@ -100,26 +99,11 @@ def measure(root: Path, name: str, size: str, workers: int) -> tuple[float, floa
     env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_WORKERS": str(workers)}
     command = [sys.executable, "-c", VARIANTS[name].format(size=size) + TIMED]
     process = subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    peak, over = 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.05):
-            try:
-                top = psutil.Process(process.pid)
-                tree = [top, *top.children(recursive=True)]
-                peak = max(peak, sum(member.memory_full_info().uss for member in tree))
-            except psutil.Error:
-                continue  # one of them has just ended
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    over.set()
-    watcher.join()
+    with watched(process.pid) as peak:
+        output, _ = process.communicate()
     if process.returncode:
         sys.exit(f"{name} failed: run it in {root}")
-    return float(output.splitlines()[-1]), peak / 1e6
+    return float(output.splitlines()[-1]), peak.bytes / 1e6
 
 
 def bar(label: str, value: float, limit: float) -> None:

@@ -12,13 +12,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 
+from benchmarks.memory import watched
 from deblurgan.errors import UserError, reported
 from deblurgan.files import link_or_copy
 from deblurgan.images import write_png
@@ -58,26 +57,12 @@ def measure(root: Path, command: list[str], workers: int) -> tuple[float, float]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_WORKERS": str(workers)}
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], cwd=root, env=env, stderr=subprocess.DEVNULL)
-    peak, over = 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.1):
-            try:
-                top = psutil.Process(process.pid)
-                peak = max(peak, sum(member.memory_full_info().uss for member in [top, *top.children(recursive=True)]))
-            except psutil.Error:
-                continue  # one of them has just ended
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    process.wait()
-    seconds = time.perf_counter() - start
-    over.set()
-    watcher.join()
+    with watched(process.pid) as peak:
+        process.wait()
+        seconds = time.perf_counter() - start
     if process.returncode:
         raise UserError(f"{' '.join(command[:2])} failed: run it to see why")
-    return seconds, peak / 1e6
+    return seconds, peak.bytes / 1e6
 
 
 def main() -> None:
