@@ -6,22 +6,25 @@ what does not makes them ring. So a wrong size, a scene with several motions and
 """
 
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from scipy import ndimage
 
 from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.images import to_linear
+from deblurgan.parallel import usable_cores
 from deblurgan.restoration import deconvolution, tiles
 from deblurgan.restoration.kernel_estimation import centroid, estimate, likeness, radius, sides, trimmed, work
 
 Told = Callable[[str, float], None]
 """Called while a blur is estimated with what is done, in words, and the share of the work that is done, 0 to 1."""
+
+Part = TypeVar("Part")
 
 SIDES = (21, 35, 61)
 """Sides of kernels that are tried, pixels."""
@@ -171,7 +174,7 @@ def estimate_blur(
         return _nothing("without edges that show a blur")
     noise = float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
     progress = _Progress(told, parts, tried)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         found = [_estimated(parts, one, noise, full, threads, progress) for one in tried]
     best = min(one.sparsity for one, _ in found)
     chosen = next(one for one, _ in found if one.sparsity <= best + NO_WORSE)
@@ -204,8 +207,8 @@ def edged_parts(values: np.ndarray, full: float, most: int = PATCH) -> list[np.n
     return [part for part, total in zip(parts, sums, strict=True) if total > 0.1 * max(sums)]
 
 
-def _halves(parts: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], ...]:
-    """Parts that lie across from each other; nothing where there is one only."""
+def _halves(parts: Sequence[Part]) -> tuple[Sequence[Part], ...]:
+    """Parts that lie across from each other, or what belongs to them; nothing where there is one only."""
     return (parts[::3], parts[1:3]) if len(parts) > 1 else ()
 
 
@@ -247,7 +250,7 @@ def _estimated(
     candidates = [trimmed(kernel) for kernel in kernels]
     judged = list(threads.map(lambda kernel: tuple(_sparser(part, kernel, noise, full) for part in parts), candidates))
     best = min(range(len(candidates)), key=lambda i: (np.mean(judged[i]), i))
-    held_out = np.mean([*judged[2][::3], *judged[1][1:3]]) if apart else math.inf
+    held_out = np.mean([*_halves(judged[2])[0], *_halves(judged[1])[1]]) if apart else math.inf
     return Estimate(candidates[best], noise, judged[best], agreement, float(held_out), 1.0), candidates
 
 
