@@ -38,7 +38,7 @@ from deblurgan.images import from_linear, quantize, read_rgb, to_float, to_linea
 from deblurgan.layout import find_pairs
 from deblurgan.params import load
 from deblurgan.pictures import captioned, side_by_side, stacked
-from deblurgan.restoration import blind, deconvolution, tiles
+from deblurgan.restoration import deconvolution, kernel_selection, tiles
 from deblurgan.restoration.kernel_estimation import likeness, radius
 
 WIDTHS = (15, 31)
@@ -142,7 +142,7 @@ def row(name: str, cases: Iterable[Case], every_image: Callable[[str], None]) ->
     """Measure one set of images: a row of the table."""
     inputs, gains, ceilings, wieners, likenesses, left = [], [], [], [], [], 0
     for i, case in enumerate(tqdm(cases, desc=name, unit="image", leave=False)):
-        found = blind.estimate_blur(to_float(case.blur), in_light=case.in_light)
+        found = kernel_selection.estimate_blur(to_float(case.blur), in_light=case.in_light)
         result = tiles.deblur(found.method(in_light=case.in_light), case.blur)
         before = min(registered_psnr(case.blur, case.sharp), 100.0)
         inputs.append(before)
@@ -174,7 +174,7 @@ def row(name: str, cases: Iterable[Case], every_image: Callable[[str], None]) ->
 
 def drawn(case: Case) -> np.ndarray:
     """A shaken photo's part whose error falls most, before and after, and the kernels: found and true."""
-    found = blind.estimate_blur(to_float(case.blur), in_light=True)
+    found = kernel_selection.estimate_blur(to_float(case.blur), in_light=True)
     result = case.blur if found.doubt else tiles.deblur(found.method(in_light=True), case.blur)
     images = (case.blur, result, case.sharp)
     errors = [ndimage.uniform_filter(np.square(one.astype(float) - case.sharp).mean(axis=2), PART) for one in images]
@@ -208,7 +208,7 @@ def speed(photo: Path, size: str) -> str:
     rng = np.random.default_rng(0)
     case = Case(add_noise(blur_image(large, shake_kernel(rng)), rng, 1), large, None)
     begun, busy = time.perf_counter(), time.process_time()
-    found = blind.estimate_blur(to_float(case.blur), in_light=True)
+    found = kernel_selection.estimate_blur(to_float(case.blur), in_light=True)
     estimated = time.perf_counter() - begun
     method = found.method(in_light=True)
     to_uint8(tiles.restore(method, to_float(case.blur), tiles.tile_for(method, case.blur.shape)))

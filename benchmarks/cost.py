@@ -12,7 +12,7 @@ from deblurgan import backend
 from deblurgan.params import Params, check
 from deblurgan.presets import merged
 from deblurgan.training import devices
-from deblurgan.training.crops import CropSequence
+from deblurgan.training.batches import CropSequence
 from deblurgan.training.frames import Frame, Images
 from deblurgan.training.gan import build
 from deblurgan.yaml_files import read_yaml

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deblurgan.memory import free_memory
 from deblurgan.params import load
-from deblurgan.training.crops import CropSequence
+from deblurgan.training.batches import CropSequence
 from deblurgan.training.frames import keep_in_memory, load_pairs
 
 SECONDS = 5

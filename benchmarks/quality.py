@@ -26,14 +26,14 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from deblurgan.blur.camera import average_frames
+from deblurgan.blur.frame_averaging import average_frames
 from deblurgan.blur.synthesis import consecutive
 from deblurgan.evaluation.scores import score, summary
 from deblurgan.images import read_rgb
 from deblurgan.layout import find_pairs
 from deblurgan.params import Generator, Params, load
 from deblurgan.restoration.neural import deblur
-from deblurgan.training.crops import CropSequence
+from deblurgan.training.batches import CropSequence
 from deblurgan.training.frames import Frame, Images
 from deblurgan.training.gan import DeblurGAN, build
 

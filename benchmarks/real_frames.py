@@ -35,7 +35,7 @@ from deblurgan.layout import find_pairs
 from deblurgan.networks.model_files import load_generator
 from deblurgan.pictures import captioned, side_by_side, stacked
 from deblurgan.restoration.neural import deblur
-from deblurgan.training.crops import compressed
+from deblurgan.training.augmentation import compressed
 
 RADII = (0.0, 0.5, 1.0)
 """RMS radii of mild blurs in pixels."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deblurgan import params
-from deblurgan.dumps.listing import PHOTOS
 from deblurgan.dumps.mirror import opened
+from deblurgan.dumps.tables import PHOTOS
 from deblurgan.errors import reported
 from deblurgan.files import new_directory, write_csv
 from deblurgan.sources.bundled import copy_bundled

@@ -5,8 +5,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deblurgan import params
-from deblurgan.dumps.listing import PAIRS
 from deblurgan.dumps.mirror import opened
+from deblurgan.dumps.tables import PAIRS
 from deblurgan.errors import reported
 from deblurgan.files import files_below, new_directory
 from deblurgan.images import write_png

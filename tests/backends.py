@@ -17,8 +17,8 @@ from deblurgan import backend
 from deblurgan.networks import winograd
 from deblurgan.params import Params, load
 from deblurgan.training import devices, gan
+from deblurgan.training.batches import CropSequence, centre_crops
 from deblurgan.training.checkpoints import Checkpoint, last_checkpoint
-from deblurgan.training.crops import CropSequence, centre_crops
 from deblurgan.training.frames import Frame, Images
 from deblurgan.training.gan import DeblurGAN, _Both, build
 

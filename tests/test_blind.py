@@ -18,8 +18,7 @@ from deblurgan.blur.kinds import disc
 from deblurgan.evaluation.measuring import blindly
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, to_float, to_linear
-from deblurgan.restoration import blind, blind_restorer, fourier, kernel_estimation, tiles
-from deblurgan.restoration.blind import Estimate, estimate_blur
+from deblurgan.restoration import blind, fourier, kernel_estimation, kernel_selection, tiles
 from deblurgan.restoration.command import main
 from deblurgan.restoration.deconvolution import deconvolved
 from deblurgan.restoration.kernel_estimation import (
@@ -34,6 +33,7 @@ from deblurgan.restoration.kernel_estimation import (
     sides,
     trimmed,
 )
+from deblurgan.restoration.kernel_selection import Estimate, estimate_blur
 
 SIDE = 25
 kernels = st.integers(0, 10**6).map(
@@ -82,9 +82,9 @@ def test_a_line_is_found_as_such_and_undone(coffee):
 def test_sharp_and_hardly_blurred_photos_are_left(way, monkeypatch):
     sharp = data.coffee()[:320, 100:420]
     blur = shaken(sharp, delta(1) if way == "sharp" else disc(1.2))
-    monkeypatch.setattr(blind, "looks_sharp", lambda colours: False)  # which is not always right
+    monkeypatch.setattr(kernel_selection, "looks_sharp", lambda colours: False)  # which is not always right
     found = estimate_blur(to_float(blur), in_light=True, side=SIDE)
-    assert radius(found.kernel) < blind.SLIGHT
+    assert radius(found.kernel) < kernel_selection.SLIGHT
     assert found.doubt == "its blur is slight"
 
 
@@ -242,10 +242,10 @@ def test_parts_are_taken_where_edges_are_and_highlights_are_not():
     values = np.zeros((400, 400), np.float32)
     values[60:140:8, 60:140] = 0.5
     values[260:340:8, 260:340] = 1.0
-    (part,) = blind.edged_parts(values, full=0.9)
+    (part,) = kernel_selection.edged_parts(values, full=0.9)
     assert part.max() == 0.5
     assert part.shape == (200, 200)
-    (part,) = blind.edged_parts(values, 0.9, most=120)
+    (part,) = kernel_selection.edged_parts(values, 0.9, most=120)
     assert part.shape == (120, 120)
     assert part.max() == 0.5
 
@@ -256,7 +256,7 @@ def saved(path, image):
 
 
 def test_the_command_undoes_a_shake_and_shows_it(tmp_path, coffee, capsys, monkeypatch):
-    monkeypatch.setattr(blind_restorer, "DELAY", 0)
+    monkeypatch.setattr(blind, "DELAY", 0)
     sharp, blur, found = coffee
     photo, out = saved(tmp_path / "shaken.png", blur), tmp_path / "out"
     options = ["--output", str(out), "--kernel-size", "24", "--show-kernel", "--compare"]
@@ -275,7 +275,7 @@ def test_the_command_undoes_a_shake_and_shows_it(tmp_path, coffee, capsys, monke
 
 def test_the_evaluation_measures_it_beside_the_kernel_that_is_known(coffee, monkeypatch):
     sharp, blur, _ = coffee
-    monkeypatch.setattr(blind, "SIDES", (SIDE,))
+    monkeypatch.setattr(kernel_selection, "SIDES", (SIDE,))
     found = {name: psnr(image, sharp) for name, image in blindly(blur, line(30), in_light=True).items()}
     assert psnr(blur, sharp) + 3 < found["blind"] < found["true-kernel"]
     assert list(blindly(blur, None, in_light=True)) == ["blind"]

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, signal, stats
 
-from deblurgan.blur.camera import average_frames, camera_path, film, fold, smooth_noise
+from deblurgan.blur.camera import camera_path, film, fold, smooth_noise
 from deblurgan.blur.convolution import TILE, add_noise, blur_image
+from deblurgan.blur.frame_averaging import average_frames
 from deblurgan.blur.kinds import disc, draw_blur
 from deblurgan.blur.layered import Motion, layered_blur, random_region
 from deblurgan.blur.trajectory import kernel_from_path, random_path, random_trajectory

@@ -23,8 +23,8 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 from deblurgan import s3 as s3_module
 from deblurgan.dumps import command, mirror
-from deblurgan.dumps.listing import PAIRS, PHOTOS, Registered, below, read_listing, write_listing
 from deblurgan.dumps.mirror import opened, path_of, place
+from deblurgan.dumps.tables import PAIRS, PHOTOS, Registered, below, read_table, write_table
 from deblurgan.errors import UserError
 from deblurgan.s3 import Address, parse
 
@@ -46,7 +46,7 @@ def s3(endpoint, workspace, monkeypatch):
     for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
     for listing in (PHOTOS, PAIRS):
-        write_listing(listing, [])
+        write_table(listing, [])
     reset(endpoint)
     s3 = client("s3", endpoint)
     s3.create_bucket(Bucket=BUCKET)
@@ -102,17 +102,17 @@ def test_what_arrived_becomes_data(s3, capsys):
 def test_only_what_is_new_is_brought(s3, monkeypatch, capsys):
     put(s3, "photos/sharp/a.jpg", "photos/sharp/b.jpg")
     dumps("pull", "--photos", SOURCE)
-    first = read_listing(PHOTOS)
+    first = read_table(PHOTOS)
     sent = requested(s3, monkeypatch)
     dumps("pull", "--photos", SOURCE)
     assert sent == []
-    assert read_listing(PHOTOS) == first
+    assert read_table(PHOTOS) == first
     put(s3, "photos/sharp/c.jpg")
     put(s3, "photos/sharp/b.jpg", content=jpeg("another"))
     dumps("pull", "--photos", SOURCE)
     assert sent == ["GET", "GET"]
     assert "1 new, 1 changed, 1 as before" in capsys.readouterr().out
-    second = read_listing(PHOTOS)
+    second = read_table(PHOTOS)
     name = f"{SOURCE}/sharp/b.jpg"
     assert second[name].sha256 == hashlib.sha256(jpeg("another")).hexdigest()
     assert second[name].version != first[name].version != ""
@@ -155,12 +155,12 @@ def test_nothing_is_forgotten_unless_asked(s3, capsys):
     s3.delete_object(Bucket=BUCKET, Key="photos/sharp/b.jpg")
     dumps("pull", "--photos", SOURCE)
     assert "1 registered before are no longer in the bucket" in capsys.readouterr().out
-    assert len(read_listing(PHOTOS)) == 3
+    assert len(read_table(PHOTOS)) == 3
     dumps("pull", "--photos", SOURCE, "--forget")
-    assert list(read_listing(PHOTOS)) == [f"s3://{BUCKET}/other/sharp/c.jpg", f"{SOURCE}/sharp/a.jpg"]
+    assert list(read_table(PHOTOS)) == [f"s3://{BUCKET}/other/sharp/c.jpg", f"{SOURCE}/sharp/a.jpg"]
     s3.delete_object(Bucket=BUCKET, Key="photos/sharp/a.jpg")
     dumps("pull", "--photos", SOURCE, "--forget")
-    assert list(read_listing(PHOTOS)) == [f"s3://{BUCKET}/other/sharp/c.jpg"]
+    assert list(read_table(PHOTOS)) == [f"s3://{BUCKET}/other/sharp/c.jpg"]
 
 
 def test_pairs_come_from_a_bucket(s3, capsys):
@@ -213,7 +213,7 @@ def test_a_download_that_broke_off_goes_on(s3, monkeypatch):
     monkeypatch.setattr(mirror, "client", watched)
     dumps("pull", "--photos", SOURCE)
     assert asked == [b"bytes=1000-"]
-    (row,) = read_listing(PHOTOS).values()
+    (row,) = read_table(PHOTOS).values()
     assert row.sha256 == hashlib.sha256(content).hexdigest()
     assert not part.exists()
 
@@ -222,7 +222,7 @@ def test_a_damaged_object_on_this_machine_is_brought_anew(s3, capsys):
     put(s3, "photos/sharp/a.jpg")
     edit_params(Path(), {"fetch_unsplash": {"source": SOURCE}})
     dumps("pull")
-    (row,) = read_listing(PHOTOS).values()
+    (row,) = read_table(PHOTOS).values()
     path_of(row).write_bytes(b"x" * row.size)
     stages.fetch_unsplash.main()
     assert contents("data/source/unsplash/sharp") == {"a.jpg": jpeg("photos/sharp/a.jpg")}
@@ -247,13 +247,13 @@ def test_a_pull_that_is_killed_loses_nothing_and_brings_nothing_twice(s3, monkey
         killed += process.poll() is None
         process.kill()
         process.wait()
-        assert read_listing(PHOTOS) == {} or process.returncode == 0
+        assert read_table(PHOTOS) == {} or process.returncode == 0
     assert killed
     there = len(whole())
     sent = requested(s3, monkeypatch)
     dumps("pull", "--photos", SOURCE)
     assert sent.count("GET") == len(names) - there
-    rows = read_listing(PHOTOS)
+    rows = read_table(PHOTOS)
     assert {row.sha256 for row in rows.values()} == {hashlib.sha256(jpeg(name)).hexdigest() for name in names}
     assert all(row.version for row in rows.values())
     assert len(whole()) == len(names)
@@ -351,7 +351,7 @@ def test_a_disk_that_is_too_small_is_one_line(s3, monkeypatch):
         UserError, match=r"are to be brought, and .* has 0\.0 GB left: free some, or set DEBLURGAN_CACH"
     ):
         dumps("pull", "--photos", SOURCE)
-    assert read_listing(PHOTOS) == {}
+    assert read_table(PHOTOS) == {}
 
 
 parts = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -364,8 +364,8 @@ def test_a_table_holds_whatever_names_there_are(tmp_path_factory, objects):
     rows = [Registered(f"s3://b/{'/'.join(name)}", '"e"', "", size, "0" * 64) for name, size in objects]
     rows = list({row.object: row for row in rows}.values())
     path = tmp_path_factory.mktemp("table") / "t.csv"
-    write_listing(path, rows)
-    found = read_listing(path)
+    write_table(path, rows)
+    found = read_table(path)
     assert found == {row.object: row for row in rows}
     assert {f"s3://b/{name}" for name in below(found, Address("b", ""))} == set(found)
 

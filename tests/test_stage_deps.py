@@ -13,7 +13,7 @@ from stage_deps import DVC_YAML, closure, written
 
 from deblurgan.errors import UserError
 from deblurgan.params import Params, Synthesize, load
-from deblurgan.training.crops import CropSequence
+from deblurgan.training.batches import CropSequence
 from deblurgan.training.frames import Frame, Images
 
 STAGES = YAML(typ="safe").load(DVC_YAML)["stages"]

@@ -17,9 +17,9 @@ import stages.ingest_gopro
 import stages.resize
 import stages.synthesize
 from deblurgan.blur import synthesis
-from deblurgan.blur.camera import average_frames
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import blur_image
+from deblurgan.blur.frame_averaging import average_frames
 from deblurgan.blur.kinds import Blur
 from deblurgan.blur.synthesis import blur_of, consecutive
 from deblurgan.blur.trajectory import random_path

@@ -39,9 +39,10 @@ from deblurgan.networks.model_files import load_generator
 from deblurgan.params import Critic, load
 from deblurgan.pictures import CAPTION
 from deblurgan.training import losses, run
+from deblurgan.training.augmentation import _enlarged, compressed, random_crop
+from deblurgan.training.batches import CropSequence, centre_crops
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Samples, sample_picture
 from deblurgan.training.checkpoints import Checkpoint, TrainingState, last_checkpoint, save, scratch
-from deblurgan.training.crops import CropSequence, _enlarged, centre_crops, compressed, random_crop
 from deblurgan.training.frames import Frame, Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.optimizers import Trapezoid
@@ -319,7 +320,7 @@ def test_a_fresh_blur_is_that_of_the_whole_photo(size):
         kernels.append(draw_blur(*arguments))
         return kernels[-1]
 
-    with mock.patch("deblurgan.training.crops.draw_blur", remembered):
+    with mock.patch("deblurgan.training.augmentation.draw_blur", remembered):
         for n in range(10):
             blur, crop = random_crop(Images(Frame(sharp)), np.random.default_rng(n), settings, draw)
             top, left = np.argwhere((windows(sharp, 32) == crop).all(axis=(2, 3, 4)))[0]

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from deblurgan.blur.camera import mean_of_frames
+from deblurgan.blur.frame_averaging import mean_of_frames
 from deblurgan.images import quantize
 
 FEWEST, MOST = 5, 17

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from deblurgan import images
-from deblurgan.blur import camera, convolution, kinds, layered, trajectory
-from deblurgan.blur.camera import average_frames
+from deblurgan.blur import convolution, frame_averaging, kinds, layered, trajectory
 from deblurgan.blur.convolution import add_noise
+from deblurgan.blur.frame_averaging import average_frames
 from deblurgan.blur.kinds import Blur, draw_blur
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, files_below, link_or_copy, sha256_of, write_json
@@ -70,7 +70,7 @@ class Earlier:
 
     def __init__(self, folder: Path, settings: Synthesize, seed: int) -> None:
         self.folder = folder.resolve()
-        modules = (camera, convolution, kinds, layered, trajectory, images)
+        modules = (convolution, frame_averaging, kinds, layered, trajectory, images)
         code = [sha256_of(file) for file in (__file__, *(inspect.getfile(module) for module in modules))]
         versions = [importlib.metadata.version(name) for name in ("numpy", "scipy", "pillow")]
         drawn = settings.model_dump(exclude={"pairs_per_photo", "frames_per_pair"})

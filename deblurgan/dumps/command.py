@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deblurgan import params
 from deblurgan.dumps import publishing, registration
-from deblurgan.dumps.listing import PAIRS, PHOTOS
+from deblurgan.dumps.tables import PAIRS, PHOTOS
 from deblurgan.errors import UserError
 from deblurgan.files import require
 from deblurgan.s3 import SCHEME, parse
@@ -56,11 +56,11 @@ def pull(photos: str | None, pairs: str | None, *, forget: bool) -> None:
         (photos, "--photos", PHOTOS, registration.is_photo),
         (pairs, "--pairs", PAIRS, registration.is_image),
     ]
-    for source, option, listing, usable in todo:
+    for source, option, table, usable in todo:
         if source:
             address = parse(source, option)
-            counts = registration.register(address, listing, usable, forget=forget)
-            print("\n".join(registration.in_words(address, listing, counts)))
+            counts = registration.register(address, table, usable, forget=forget)
+            print("\n".join(registration.in_words(address, table, counts)))
 
 
 def main(arguments: list[str]) -> None:

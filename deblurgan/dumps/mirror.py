@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from deblurgan.dumps.listing import Registered, below, read_listing
+from deblurgan.dumps.tables import Registered, below, read_table
 from deblurgan.errors import UserError
 from deblurgan.files import CACHE, cache_directory, link_or_copy, locked, naming, sha256_of
 from deblurgan.s3 import SCHEME, TRIES, client, explained, parse
@@ -196,14 +196,14 @@ def _changed(one: Registered) -> Changed:
 
 
 @contextlib.contextmanager
-def opened(source: str, listing: Path) -> Iterator[str]:
+def opened(source: str, table: Path) -> Iterator[str]:
     """A local path of a source: a folder of the registered objects where the source is a bucket, or the source itself.
 
     Parameters
     ----------
     source
         Any source; `s3://bucket/prefix` is what is looked after here.
-    listing
+    table
         Table of the registered objects.
 
     Raises
@@ -215,9 +215,9 @@ def opened(source: str, listing: Path) -> Iterator[str]:
         yield source
         return
     address = parse(source, "source")
-    found = below(read_listing(listing), address)
+    found = below(read_table(table), address)
     if not found:
-        raise UserError(f"{address}: no object is registered in {listing}: run `python -m deblurgan dumps pull` first")
+        raise UserError(f"{address}: no object is registered in {table}: run `python -m deblurgan dumps pull` first")
     for left in place().glob(f"{FOLDER}*"):
         if time.time() - left.stat().st_mtime > LEFT_FOR:
             shutil.rmtree(left, ignore_errors=True)

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from deblurgan.dumps.listing import Registered, below, read_listing, write_listing
 from deblurgan.dumps.mirror import Changed, bring, safe
+from deblurgan.dumps.tables import Registered, below, read_table, write_table
 from deblurgan.errors import UserError
 from deblurgan.s3 import Address, client, listed
 from deblurgan.sources.layouts import IMAGES
@@ -72,14 +72,14 @@ def find(address: Address, usable: Callable[[str], bool]) -> Found:
     return found
 
 
-def register(address: Address, listing: Path, usable: Callable[[str], bool], *, forget: bool = False) -> Counts:
+def register(address: Address, table: Path, usable: Callable[[str], bool], *, forget: bool = False) -> Counts:
     """Bring what is new below an address, and write down which objects are data of the pipeline from now on.
 
     Parameters
     ----------
     address
         Bucket and prefix, or a zip.
-    listing
+    table
         Table of registered objects; objects of other addresses stay.
     usable
         Whether an object of this name below the address can be data.
@@ -92,7 +92,7 @@ def register(address: Address, listing: Path, usable: Callable[[str], bool], *, 
         There is no usable object, or one cannot be brought: what has arrived is kept on this machine, and the table
         is as it was.
     """
-    before = read_listing(listing)
+    before = read_table(table)
     known = below(before, address)
     found = find(address, usable)
     if not found.objects and not (known and forget):
@@ -117,7 +117,7 @@ def register(address: Address, listing: Path, usable: Callable[[str], bool], *, 
         counts.new += one.object not in before
         counts.changed += one.object in before
         now[one.object] = brought
-    write_listing(listing, now.values())
+    write_table(table, now.values())
     return counts
 
 
@@ -127,10 +127,10 @@ def _wanted(address: Address, usable: Callable[[str], bool]) -> str:
     return "put pairs there as docs/data.md says"
 
 
-def in_words(address: Address, listing: Path, counts: Counts, shown: int = 100) -> Iterator[str]:
+def in_words(address: Address, table: Path, counts: Counts, shown: int = 100) -> Iterator[str]:
     """What a registration has found, in lines."""
     yield from _few([f"left out {address / name}" for name in counts.left_out], shown)
-    yield f"{address}: {counts.new} new, {counts.changed} changed, {counts.as_before} as before: {listing}"
+    yield f"{address}: {counts.new} new, {counts.changed} changed, {counts.as_before} as before: {table}"
     if counts.gone:
         yield f"{counts.gone} registered before are no longer in the bucket; --forget takes them out of the table"
 

@@ -11,9 +11,9 @@ from deblurgan.evaluation.rows import Row
 from deblurgan.evaluation.scores import compared, score, squashed
 from deblurgan.images import read_rgb, to_float
 from deblurgan.restoration import deconvolution, tiles
-from deblurgan.restoration.blind import estimate_blur
 from deblurgan.restoration.classical import ALGORITHMS, algorithm
 from deblurgan.restoration.in_workers import SharedFile, deblurred
+from deblurgan.restoration.kernel_selection import estimate_blur
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def restorer_of(options: argparse.Namespace) -> Restorer:
     """Build the restorer that the command line asks for."""
     if options.algorithm in BLIND:
-        from deblurgan.restoration.blind_restorer import BlindRestorer
+        from deblurgan.restoration.blind import BlindRestorer
 
         network = argparse.Namespace(**{**vars(options), "algorithm": "deblurgan"})
         return BlindRestorer(

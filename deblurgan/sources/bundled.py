@@ -16,8 +16,9 @@ import skimage
 from PIL import Image
 from tqdm import tqdm
 
-from deblurgan.blur.camera import average_frames, camera_path, film
+from deblurgan.blur.camera import camera_path, film
 from deblurgan.blur.convolution import add_noise, blur_image
+from deblurgan.blur.frame_averaging import average_frames
 from deblurgan.blur.trajectory import random_path
 from deblurgan.errors import UserError
 from deblurgan.images import quantize, read_rgb

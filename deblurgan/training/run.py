@@ -22,9 +22,9 @@ from deblurgan.memory import free_memory
 from deblurgan.networks.model_files import load_generator, save_model
 from deblurgan.params import Params
 from deblurgan.training import devices
+from deblurgan.training.batches import CropSequence, centre_crops
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
 from deblurgan.training.checkpoints import Checkpoint, TrainingState, fingerprint, last_checkpoint, meaning_of, scratch
-from deblurgan.training.crops import CropSequence, centre_crops
 from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.revisions import find_model
@@ -34,10 +34,10 @@ SAMPLE_ROWS = 4
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (
-    "blur.camera", "blur.convolution", "blur.kinds", "blur.layered", "blur.trajectory", "images", "networks.building",
-    "networks.critic", "networks.generators", "networks.layers", "networks.vgg19", "networks.winograd",
-    "training.crops", "training.gan", "training.losses", "training.optimizers", *(f"training.step_{backend.BACKEND}",),
-    "vgg19_weights",
+    "blur.convolution", "blur.frame_averaging", "blur.kinds", "blur.layered", "blur.trajectory", "images",
+    "networks.building", "networks.critic", "networks.generators", "networks.layers", "networks.vgg19",
+    "networks.winograd", "training.augmentation", "training.batches", "training.gan", "training.losses",
+    "training.optimizers", f"training.step_{backend.BACKEND}", "vgg19_weights",
 )  # fmt: skip
 """Modules of the library whose change makes another training; without a change of the others it goes on."""
 LAST_GOOD = "last_good.keras"

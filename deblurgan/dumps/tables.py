@@ -30,7 +30,7 @@ class Registered:
     sha256: str
 
 
-def read_listing(path: Path) -> dict[str, Registered]:
+def read_table(path: Path) -> dict[str, Registered]:
     """Registered objects by address.
 
     Raises
@@ -52,7 +52,7 @@ def read_listing(path: Path) -> dict[str, Registered]:
     return {one.object: one for one in kept}
 
 
-def write_listing(path: Path, registered: Iterable[Registered]) -> None:
+def write_table(path: Path, registered: Iterable[Registered]) -> None:
     """Write the table by address, whole or not at all."""
     ordered = sorted(registered, key=lambda one: one.object)
     write_csv(path, as_rows(Registered, (replace(one, object=_in_a_line(one.object)) for one in ordered)))
