@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 from skimage import data
 
 from deblurgan.app import choices as offered
@@ -27,7 +28,7 @@ from deblurgan.app.folders import Folders, temporary
 from deblurgan.app.guards import HEADERS, Guards, host_of
 from deblurgan.app.process import Process
 from deblurgan.app.server import hosts_of
-from deblurgan.app.worker import Bench, Failed, Order, Ready, Restored, Tiles
+from deblurgan.app.worker import Bench, Failed, Looked, Order, Ready, Restored, Tiles
 from deblurgan.errors import UserError
 from deblurgan.restoration import command
 from deblurgan.restoration.classical import algorithm
@@ -290,6 +291,16 @@ def test_a_batch_counts_by_the_sizes_of_files(tmp_path):
     assert not list((tmp_path / "run").rglob("source/*"))
 
 
+def test_a_batch_counts_the_search_for_a_blur(tmp_path):
+    batch = batch_of(tmp_path, 100)
+    seen = []
+    for _ in batch.run(Scripted([Ready(), Looked(0.5), Looked(1.0), Tiles(0, 2), Tiles(1, 2), DONE])):
+        seen.append((batch.fraction, "looking for the blur" in words.status(batch)))
+    assert seen == [
+        (0, False), (0, False), (0.25, True), (0.5, True), (0.5, False), (0.75, False), (1.0, False),
+    ]  # fmt: skip
+
+
 def test_photos_of_one_name_have_a_place_each_also_in_the_zip(tmp_path):
     batch = batch_of(tmp_path, 3, 5, 7)
     for _ in batch.run(Scripted(*[[DONE]] * 3)):
@@ -356,6 +367,23 @@ def test_a_photo_that_is_cancelled_stops_between_tiles(process, tmp_path):
     assert message == Failed("cancelled")
     assert tiles < 9
     assert not (order.folder / "large.png").exists()
+
+
+def test_the_search_for_a_blur_is_told_and_can_be_cancelled(process, tmp_path):
+    photo = tmp_path / "coffee.png"
+    Image.fromarray(ndimage.uniform_filter(data.coffee()[100:260, 200:360], (9, 9, 1))).save(photo)
+    order = Order(photo, tmp_path / "out", ("--algorithm", "blind", "--kernel-size", "9"))
+    order.folder.mkdir()
+    shares = [message.share for message in process.restore(order, threading.Event()) if isinstance(message, Looked)]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.5 < shares[-1] <= 1
+    cancelled, heard = threading.Event(), 0
+    for message in process.restore(order, cancelled):
+        if isinstance(message, Looked):
+            heard += 1
+            cancelled.set()
+    assert message == Failed("cancelled")
+    assert heard < len(shares)
 
 
 def test_an_idle_worker_ends(tmp_path):

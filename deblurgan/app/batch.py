@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblurgan.app.process import Process
-from deblurgan.app.worker import Failed, Order, Ready, Restored, Tiles
+from deblurgan.app.worker import Failed, Looked, Order, Ready, Restored, Tiles
 from deblurgan.files import link_or_copy, new_file
 
+LOOK = 0.5
+"""What the search for a photo's blur counts for, of all work on the photo: large photos need less, small ones more."""
 ZIP = "deblurred.zip"
 DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip archive can hold: the same photos give the same archive."""
@@ -50,6 +52,8 @@ class Batch:
         self.current: Item | None = None
         self.loading = False
         self.part = 0.0  # of the current photo
+        self.looked = 0.0  # what the search for its blur is of its work
+        self.looking = False
         self.spent = 0.0  # seconds, without loading
         self.since: float | None = None
 
@@ -58,7 +62,8 @@ class Batch:
         for number, item in enumerate(self.items):
             if self.cancelled.is_set():
                 break
-            self.current, self.part, self.loading = item, 0.0, True
+            self.current, self.loading, self.looking = item, True, False
+            self.part = self.looked = 0.0
             yield None
             item.outcome = yield from self._restored(number, item, process)
             if self.cancelled.is_set() and isinstance(item.outcome, Failed):
@@ -80,8 +85,11 @@ class Batch:
                     continue
                 if isinstance(message, Ready):
                     self.since, self.loading = time.monotonic(), False
+                elif isinstance(message, Looked):
+                    self.looking, self.looked, self.part = True, LOOK, LOOK * message.share
                 elif isinstance(message, Tiles):
-                    self.part = message.done / message.total
+                    self.looking = False
+                    self.part = self.looked + (1 - self.looked) * message.done / message.total
                 yield None
         finally:
             source.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
-from deblurgan.app.worker import Cancel, Failed, Order, Ready, Restored, Tiles, serve
+from deblurgan.app.worker import Cancel, Failed, Looked, Order, Ready, Restored, Tiles, serve
 
 IDLE = 600.0
 """Seconds without a photo after which the worker ends, and gives its memory back."""
@@ -17,7 +17,7 @@ GRACE = 3.0
 POLL = 0.25
 """Seconds between two signs of life while nothing happens."""
 
-Message = Ready | Tiles | Restored | Failed
+Message = Ready | Looked | Tiles | Restored | Failed
 
 
 class Process:

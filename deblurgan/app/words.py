@@ -24,7 +24,7 @@ def status(batch: Batch) -> str:
         said += ". Cancelled." if batch.cancelled.is_set() else "."
         return f"<p role='status'>{said}</p>"
     number = batch.items.index(current) + 1
-    what = "loading the model" if batch.loading else "deblurring"
+    what = "loading the model" if batch.loading else "looking for the blur" if batch.looking else "deblurring"
     said = f"{number} of {count}: {what}, {html.escape(current.name)}"
     value = f" value='{batch.fraction:.4f}'" if batch.fraction > 0 else ""
     left = batch.left

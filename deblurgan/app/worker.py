@@ -46,6 +46,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """How much of the search for the photo's blur is done, 0 to 1."""
+
+    share: float
+
+
+@dataclass(frozen=True)
 class Tiles:
     """How many tiles of the photo are done."""
 
@@ -107,12 +114,16 @@ class Bench:
         self.key: tuple[Any, ...] = ()
         self.restorer: Any = None
 
+    def tell(self, message: Looked | Tiles) -> None:
+        """Tell the page how far the photo is, and stop where the page wants no more."""
+        if self.pipe.poll():  # while a photo is under way, the page sends nothing but this
+            raise Cancelled
+        self.pipe.send(message)
+
     def watched(self, tiles: list[Any]) -> Iterator[Any]:
-        """Tell the page of each tile, and stop between two where it wants no more."""
+        """Tell the page of each tile."""
         for done, tile in enumerate(tiles):
-            if self.pipe.poll():  # while a photo is under way, the page sends nothing but this
-                raise Cancelled
-            self.pipe.send(Tiles(done, len(tiles)))
+            self.tell(Tiles(done, len(tiles)))
             yield tile
 
     def restore(self, order: Order) -> Restored:
@@ -135,6 +146,7 @@ class Bench:
             self.restorer = restorer_of(options)
         self.pipe.send(Ready())
         self.restorer.strength, self.restorer.watched = options.strength, self.watched
+        self.restorer.told = lambda words, share: self.tell(Looked(min(share, 1.0)))
         self.restorer.said.clear()  # warnings stand beside each photo, not only the first
         begun = time.monotonic()
         result = order.folder / written_name(order.source)

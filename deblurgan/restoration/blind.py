@@ -1,5 +1,6 @@
 """Photos restored by blind deconvolution where one blur explains them; the others by a network, or not at all."""
 
+import contextlib
 import functools
 import io
 import sys
@@ -53,8 +54,9 @@ class BlindRestorer(Restorer):
 
     def look(self, photo: Photo) -> Look:
         """Estimate the blur of a photo, and choose what restores it."""
-        with Bar() as bar:
-            found = kernel_selection.estimate_blur(photo.colours, in_light=True, side=self.side, told=bar.told)
+        with contextlib.nullcontext() if self.told else Bar() as bar:
+            told = bar.told if bar else self.told
+            found = kernel_selection.estimate_blur(photo.colours, in_light=True, side=self.side, told=told)
         drawn = picture(found.kernel)
         self.chosen = self.network() if found.doubt and self.network else None
         if self.chosen:

@@ -70,6 +70,8 @@ class Restorer:
         self.said: set[str] = set()
         self.watched: Callable | None = None
         """What yields a photo's tiles one by one, see `tiles.restore`; None: a bar."""
+        self.told: Callable[[str, float], None] | None = None
+        """What is told of a look that takes long: what is done, and the share of it from 0 to 1; None: a bar."""
 
     def check(self, size: tuple[int, int]) -> None:
         """Refuse a photo of (height, width) that cannot be restored within the memory.
