@@ -137,8 +137,14 @@ def _download(s3: Any, one: Registered, part: Path, arrived: Callable[[int], Any
     while (have := part.stat().st_size) != one.size:
         if have > one.size:
             raise UserError(f"{part} is larger than {one.object}: delete it, run again")
-        with _expecting(one):
-            answer = s3.get_object(**_asked(one), **({"Range": f"bytes={have}-"} if have else {}))
+        try:
+            with _expecting(one):
+                answer = s3.get_object(**_asked(one), **({"Range": f"bytes={have}-"} if have else {}))
+        except Changed:
+            if not one.version:
+                raise
+            one = replace(one, version="")  # earlier versions expire, and the same content may have been put anew
+            continue
         version = _version(answer)
         if answer["ETag"] != one.etag or answer["ContentLength"] != one.size - have:
             raise _changed(one)
