@@ -136,7 +136,8 @@ def test_buckets_are_private_encrypted_versioned_and_kept():
         assert all(properties["PublicAccessBlockConfiguration"].values())
         assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
         assert properties["BucketEncryption"]
-        assert bucket["DeletionPolicy"] == "Retain"
+        assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert bucket["UpdateReplacePolicy"] == "Retain"
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def stack():
     )
     yield json.loads(next(line for line in process.stdout if line.startswith("{")))
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
 
 
 @needs_aws
