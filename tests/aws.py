@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import boto3
 import requests
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 REGION = "us-east-1"
@@ -34,8 +35,7 @@ def environment(endpoint: str) -> dict[str, str]:
     return {**KEYS, "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def client(service: str, endpoint: str):
+def client(service: str, endpoint: str, key: str = "test", secret: str = "test"):
     """A client of the tests' own."""
-    return boto3.client(
-        service, endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
-    )
+    keys = {"aws_access_key_id": key, "aws_secret_access_key": secret, "region_name": REGION}
+    return boto3.client(service, endpoint_url=endpoint, config=Config(max_pool_connections=20), **keys)

@@ -9,15 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-import boto3
-from moto.server import ThreadedMotoServer
+import aws
 from samtranslator.public.translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 TEMPLATE = Path(__file__).parents[1] / "deploy/template.yaml"
-REGION = "us-east-1"
-KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
 
 
 class NoPolicies(ManagedPolicyLoader):
@@ -32,7 +29,7 @@ class NoPolicies(ManagedPolicyLoader):
 
 def translated(parameters: dict[str, str]) -> dict:
     """The template as CloudFormation has it after SAM's transform."""
-    os.environ["AWS_DEFAULT_REGION"] = REGION
+    os.environ["AWS_DEFAULT_REGION"] = aws.REGION
     source = yaml_parse(TEMPLATE.read_text())
     source["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://packages/package.zip"  # as `package` writes it
     return transform(source, parameters, NoPolicies())
@@ -68,11 +65,13 @@ def notify(client, template: dict, outputs: dict[str, str]) -> None:
 
 
 def main() -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    client = functools.partial(boto3.client, endpoint_url=address, **KEYS)
+    with aws.moto() as address:
+        serve(address)
+
+
+def serve(address: str) -> None:
+    """Have the stack at an address until standard input ends."""
+    client = functools.partial(aws.client, endpoint=address)
     parameters = {"Prefix": "mine", "Deblur": "true", "AlarmEmail": "someone@example.com"}
     template = translated(parameters)
     outputs = create(client, template, parameters)
@@ -82,7 +81,6 @@ def main() -> None:
     functions.delete_event_source_mapping(UUID=mapping["UUID"])
     print(json.dumps({"address": address, "outputs": outputs, "mapping": mapping["EventSourceArn"]}), flush=True)
     sys.stdin.read()
-    server.stop()
 
 
 if __name__ == "__main__":

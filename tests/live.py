@@ -9,31 +9,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
+import aws
 import numpy as np
 import psutil
-import requests
-from botocore.config import Config
 from conftest import PARAMS, ROOT
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from deblurgan.events.settings import Settings
 from deblurgan.params import load
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 SOURCE, RESIZED, DEBLURRED = "live-source", "live-resized", "live-deblurred"
-
-
-@contextlib.contextmanager
-def moto_server():
-    """A server without state, and its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)  # its state belongs to the process
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @dataclass
@@ -48,8 +33,7 @@ class Live:
     dead: str = ""
 
     def client(self, service: str, key: str = "test", secret: str = "test"):
-        keys = {"aws_access_key_id": key, "aws_secret_access_key": secret, "region_name": "us-east-1"}
-        return boto3.client(service, endpoint_url=self.address, config=Config(max_pool_connections=20), **keys)
+        return aws.client(service, self.address, key, secret)
 
     def create(self, receives: int = 5) -> "Live":
         """Make the buckets and queues; the source bucket tells the queue what arrives below photos/.
@@ -113,8 +97,8 @@ class Live:
         return Settings(**{**said, **changes})
 
     def environment(self, **more: str) -> dict[str, str]:
-        endpoint = {"AWS_ENDPOINT_URL": self.address, "PYTHONPATH": str(ROOT), "DEBLURGAN_RESIZED": self.resized}
-        return {**os.environ, **KEYS, **endpoint, **more}
+        own = {"PYTHONPATH": str(ROOT), "DEBLURGAN_RESIZED": self.resized}
+        return {**os.environ, **aws.environment(self.address), **own, **more}
 
     def worker(self, *arguments: str, cwd: Path, **more: str) -> "Worker":
         """Start `python -m deblurgan events`."""

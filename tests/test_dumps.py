@@ -3,19 +3,21 @@
 import csv
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from aws import client, environment, moto, reset
 from conftest import ROOT, Repo, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
+from live import Live, picture
 from ruamel.yaml import YAML
 from servers import jpeg
 
@@ -133,6 +135,22 @@ def test_another_machine_gets_the_registered_versions(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     stages.fetch_unsplash.main()
     assert contents("data/source/unsplash") == here
+
+
+def test_a_version_that_has_expired_is_taken_from_what_is_the_same(s3, monkeypatch):
+    put(s3, "photos/sharp/a.jpg")
+    edit_params(Path(), {"fetch_unsplash": {"source": SOURCE}})
+    dumps("pull")
+    (row,) = read_table(PHOTOS).values()
+    put(s3, "photos/sharp/a.jpg")
+    s3.delete_object(Bucket=BUCKET, Key="photos/sharp/a.jpg", VersionId=row.version)
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(Path("another").absolute()))
+    stages.fetch_unsplash.main()
+    assert contents("data/source/unsplash/sharp") == {"a.jpg": jpeg("photos/sharp/a.jpg")}
+    put(s3, "photos/sharp/a.jpg", content=jpeg("another"))
+    monkeypatch.setenv("DEBLURGAN_CACHE", str(Path("a third").absolute()))
+    with pytest.raises(UserError, match=r"a\.jpg is gone, or no longer what was registered"):
+        stages.fetch_unsplash.main()
 
 
 def test_an_object_that_is_gone_is_one_line(s3, monkeypatch):
@@ -379,22 +397,47 @@ def test_addresses_are_read_as_they_are_written(bucket, names):
     assert parse(f"{address}/", "x") == address
 
 
-def test_arrivals_reach_dvc_lock(finished: Repo, s3, tmp_path):
-    """`dumps pull` makes the next `dvc repro` take them, and only the stages that are concerned."""
-    repo = finished.copy(tmp_path / "repo")
-    env = environment(os.environ["AWS_ENDPOINT_URL"])
-    python = (sys.executable, "-m", "deblurgan", "dumps")
-    put(s3, "photos/sharp/a.jpg", "photos/blurred/b.jpg")
-    edit_params(repo.root, {"fetch_unsplash": {"source": SOURCE}})
-    repo.run(*python, "pull", env=env)
-    repo.dvc("repro", "fetch_unsplash", "ingest_gopro", env=env)
+def test_what_arrives_is_deblurred_at_once_and_becomes_data(finished: Repo, s3, endpoint, tmp_path):
+    """Bucket, queue, worker; `dumps pull`, the stages that are concerned, with the worker's results; `dumps push`."""
+    repo, live = finished.copy(tmp_path / "repo"), Live(endpoint).create()
+    env = {**environment(endpoint), "DEBLURGAN_RESIZED": live.resized}
+
+    def run(*arguments: str) -> str:
+        return repo.run(sys.executable, "-m", "deblurgan", *arguments, env=env)
+
+    edit_params(repo.root, {"fetch_unsplash": {"source": f"s3://{live.source}/photos"}})
+    repo.commit("Our photos")
+    arrived = {ODD: picture(1, "JPEG", (300, 200)), "blurred/b.png": picture(2), "sharp/a.jpg": picture(3, "JPEG")}
+    for name, data in {**arrived, "blurred/note.jpg": b"a note"}.items():
+        live.put(f"photos/{name}", data)
+    model = ("--deblurred", live.deblurred, "--model", "models/generator.onnx")
+    said = run("events", "--queue", live.queue, "--once", *model)
+    assert json.loads(said.splitlines()[-1]) == {"outcome": "ended", "rejected": 1, "resized": 3}
+    assert live.waiting(live.queue) == live.waiting(live.dead) == 0
+
+    run("dumps", "pull")
+    assert "Stage 'ingest_gopro' didn't change" in repo.dvc("repro", "resize", env=env)
     lock = YAML(typ="safe").load(repo.root / "dvc.lock")["stages"]
-    (dep,) = (dep for dep in lock["fetch_unsplash"]["deps"] if dep["path"] == "dumps/photos.csv")
+    (dep,) = (dep for dep in lock["fetch_unsplash"]["deps"] if dep["path"] == str(PHOTOS))
     assert dep["md5"] == hashlib.md5((repo.root / PHOTOS).read_bytes()).hexdigest()
-    assert sorted(contents(repo.root / "data/source/unsplash")) == ["blurred/b.jpg", "photos.csv", "sharp/a.jpg"]
-    put(s3, "photos/blurred/c.jpg")
-    assert "up to date" in repo.dvc("status", "fetch_unsplash", "ingest_gopro", env=env)
-    repo.run(*python, "pull", env=env)
-    changed = repo.dvc("repro", "fetch_unsplash", "ingest_gopro", env=env)
-    assert "Stage 'ingest_gopro' didn't change" in changed
-    assert (repo.root / "data/source/unsplash/blurred/c.jpg").exists()
+    taken = contents(repo.root / "data/source/unsplash")
+    assert {name: taken[name] for name in arrived} == arrived
+    made, trained = (
+        next(file["md5"] for file in lock[stage][kind] if file["path"] == "data/resized/train")
+        for stage, kind in (("resize", "outs"), ("train", "deps"))
+    )
+    assert made != trained  # the next training takes them
+    assert (repo.root / "data/resized/train/unsplash/a/sharp").is_dir()
+    repo.dvc("repro", "--single-item", "deblur", env=env)  # by the generator that the worker had
+
+    names = {PurePosixPath(name).with_suffix(".png").name: f"photos/{name}.png" for name in (ODD, "blurred/b.png")}
+    for folder, bucket in (("data/resized/unpaired", live.resized), ("data/deblurred", live.deblurred)):
+        assert contents(repo.root / folder) == {name: live.read(bucket, key) for name, key in names.items()}
+    metadata = live.s3.head_object(Bucket=live.deblurred, Key=names["b.png"])["Metadata"]
+    assert metadata["code-revision"] == repo.git("rev-parse", "HEAD").strip()
+    with open(repo.root / "data/clean/rejected.csv", newline="") as stream:
+        reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(stream)}
+    report = json.loads(live.read(live.resized, "rejected/photos/blurred/note.jpg.json"))
+    assert reasons == {"note.jpg": report["reason"]}
+    run("dumps", "push", f"s3://{BUCKET}/deblurred")
+    assert live.contents(BUCKET) == {f"deblurred/{name}": live.read(live.deblurred, key) for name, key in names.items()}

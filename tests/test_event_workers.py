@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aws import environment, moto
 from conftest import ROOT, edit_params
 from faulty_proxy import FAULTS, FaultyProxy, by_chance
-from live import KEYS, Live, moto_server, picture
+from live import Live, picture
 from servers import running
 
 from deblurgan.errors import UserError
@@ -28,7 +29,7 @@ CONTENTS = [picture(i, kind) for i, kind in enumerate(["PNG", "JPEG", "WEBP", "B
 @pytest.fixture
 def live(workspace):
     edit_params(workspace, {"resize": {"width": 64, "height": 64}})
-    with moto_server() as address:
+    with moto() as address:
         yield Live(address)
 
 
@@ -223,7 +224,7 @@ def test_a_message_is_kept_from_others_as_long_as_it_takes(live, workspace):
 
 def test_mistakes_are_one_line(live, workspace, monkeypatch, capsys):
     queue = live.create().queue
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": live.address, "DEBLURGAN_RESIZED": live.resized}.items():
+    for name, value in {**environment(live.address), "DEBLURGAN_RESIZED": live.resized}.items():
         monkeypatch.setenv(name, value)
     for arguments, message in (
         (("--resized", ""), "--resized, or DEBLURGAN_RESIZED, must name the bucket"),

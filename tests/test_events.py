@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aws import moto
 from botocore.exceptions import ClientError, EndpointConnectionError, ResponseStreamingError
 from conftest import REAL_DATA, Repo, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
-from live import Live, moto_server, picture
+from live import Live, picture
 from PIL import Image
 
 import stages.clean
@@ -38,7 +39,7 @@ SAMPLES = REAL_DATA / "s3_events"
 
 @pytest.fixture(scope="module")
 def server():
-    with moto_server() as address:
+    with moto() as address:
         yield address
 
 

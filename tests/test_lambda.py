@@ -10,9 +10,10 @@ import sys
 import pytest
 import requests
 import yaml
+from aws import KEYS, environment, moto
 from botocore.exceptions import ClientError
 from conftest import ROOT, edit_params
-from live import KEYS, Live, moto_server, picture
+from live import Live, picture
 
 from benchmarks.lambda_runtime import Function
 
@@ -37,7 +38,7 @@ def package(workspace):
 
 def test_a_batch_fails_in_part(package):
     """What is done is done, what is poison or cannot be reached comes again."""
-    with moto_server() as address:
+    with moto() as address:
         live = Live(address).create()
         for i in range(2):
             live.put(f"photos/{i}.png", picture(i))
@@ -46,8 +47,8 @@ def test_a_batch_fails_in_part(package):
         lost["Records"][0]["s3"]["bucket"]["name"] = "nowhere"
         bodies = [good[0], "poison", json.dumps(lost), good[1], '{"Event": "s3:TestEvent"}']
         event = {"Records": [message(i, body) for i, body in enumerate(bodies)]}
-        environment = {**KEYS, "AWS_ENDPOINT_URL": address, "DEBLURGAN_RESIZED": live.resized}
-        with Function(HANDLER, package, environment) as function:
+        variables = {**environment(address), "DEBLURGAN_RESIZED": live.resized}
+        with Function(HANDLER, package, variables) as function:
             for _ in range(2):
                 kind, answer = function.call(event)
                 assert kind == "response"
@@ -66,8 +67,8 @@ def test_the_handler_imports_nothing_large():
     """Nothing of TensorFlow, Keras, SciPy, DVC: what is not the handler's own is in requirements-lambda.txt."""
     module = HANDLER.rpartition(".")[0]
     script = f"import sys, {module}, pillow_heif; print(*{{name.split('.')[0] for name in sys.modules}})"
-    environment = {**KEYS, "DEBLURGAN_RESIZED": "x", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    variables = {**KEYS, "DEBLURGAN_RESIZED": "x", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {"PIL", "numpy", "pydantic", "yaml"} <= loaded
     installed = importlib.metadata.packages_distributions()
@@ -135,7 +136,8 @@ def test_buckets_are_private_encrypted_versioned_and_kept():
         assert all(properties["PublicAccessBlockConfiguration"].values())
         assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
         assert properties["BucketEncryption"]
-        assert bucket["DeletionPolicy"] == "Retain"
+        assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert bucket["UpdateReplacePolicy"] == "Retain"
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def stack():
     )
     yield json.loads(next(line for line in process.stdout if line.startswith("{")))
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
 
 
 @needs_aws
@@ -171,8 +173,8 @@ def test_the_shipped_template_carries_photos(stack, package):
     live.put("photos/note.jpg", b"a note")
     live.put("other/b.png", picture(2))  # of which nobody asked to be told
     with enforced(stack["address"]):
-        environment = {"AWS_ACCESS_KEY_ID": keys["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"]}
-        process = live.worker("--once", cwd=package, **environment)
+        theirs = {"AWS_ACCESS_KEY_ID": keys["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"]}
+        process = live.worker("--once", cwd=package, **theirs)
         said, errors = process.finish()
         theirs = live.client("s3", keys["AccessKeyId"], keys["SecretAccessKey"])
         for bucket, key in ((live.source, "other/b.png"), (live.resized, "elsewhere.png")):

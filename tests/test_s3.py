@@ -3,11 +3,9 @@
 import re
 import shutil
 
-import boto3
 import pytest
-import requests
+from aws import client, environment, moto
 from conftest import REMOTES, ROOT, Repo, committed
-from moto.server import ThreadedMotoServer
 from PIL import Image, UnidentifiedImageError
 from ruamel.yaml import YAML
 
@@ -30,26 +28,20 @@ ROUTES = {
     "metrics/evaluate/panels": "resized",
     "metrics/evaluate/gains.png": "resized",
 }
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture
 def server():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)  # its state belongs to the process
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto() as address:
+        yield address
 
 
 @pytest.fixture
 def s3(server):
-    client = boto3.client("s3", endpoint_url=server, aws_access_key_id="test", aws_secret_access_key="test",
-                          region_name="us-east-1")  # fmt: skip
+    s3 = client("s3", server)
     for bucket in BUCKETS.values():
-        client.create_bucket(Bucket=bucket)
-    return client
+        s3.create_bucket(Bucket=bucket)
+    return s3
 
 
 def stored(s3, bucket: str) -> set[str]:
@@ -60,7 +52,7 @@ def stored(s3, bucket: str) -> set[str]:
 
 def test_round_trip_through_four_buckets(finished: Repo, s3, server, tmp_path):
     repo = finished.copy(tmp_path / "repo")
-    env = {**KEYS, "AWS_ENDPOINT_URL": server}
+    env = environment(server)
     repo.dvc("push", env=env)
 
     held = {name: stored(s3, bucket) for name, bucket in BUCKETS.items()}
@@ -105,7 +97,7 @@ def test_a_missing_bucket_and_missing_credentials_lose_nothing(finished: Repo, s
     repo = finished.copy(tmp_path / "repo")
     s3.delete_bucket(Bucket=BUCKETS["deblurred"])
     for env, said in (
-        ({**KEYS, "AWS_ENDPOINT_URL": server}, "NoSuchBucket"),
+        (environment(server), "NoSuchBucket"),
         ({"AWS_ENDPOINT_URL": server}, "Unable to locate credentials"),
     ):
         assert said in repo.dvc("push", "data/deblurred", ok=False, env=env)

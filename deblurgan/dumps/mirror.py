@@ -99,17 +99,17 @@ def _alone() -> Iterator[None]:
 
 def _brought(s3: Any, one: Registered, arrived: Callable[[int], Any]) -> Registered:
     """One object, brought if it is not there, or not what it should be."""
-    path, version = path_of(one), one.version
+    path, version, known = path_of(one), one.version, bool(one.sha256)
     with explained(one.object):
         if not _is_right(path, one):
             part = path.with_name(f"{path.name}.part")
             part.parent.mkdir(exist_ok=True)
-            version = _download(s3, one, part, arrived)
+            version, known = _download(s3, one, part, arrived), True
             if one.sha256 and (found := sha256_of(part)) != one.sha256:
                 part.unlink()
                 raise UserError(f"{one.object} has the SHA-256 {found}, and {one.sha256} is registered: thrown away")
             os.replace(part, path)
-        if not (one.sha256 or version):  # brought by a run that was killed before it could register
+        if not known:  # brought by a run that was killed before it could register
             with _expecting(one):
                 version = _version(s3.head_object(**_asked(one)))
     return replace(one, sha256=sha256_of(path), version=version)
@@ -137,8 +137,14 @@ def _download(s3: Any, one: Registered, part: Path, arrived: Callable[[int], Any
     while (have := part.stat().st_size) != one.size:
         if have > one.size:
             raise UserError(f"{part} is larger than {one.object}: delete it, run again")
-        with _expecting(one):
-            answer = s3.get_object(**_asked(one), **({"Range": f"bytes={have}-"} if have else {}))
+        try:
+            with _expecting(one):
+                answer = s3.get_object(**_asked(one), **({"Range": f"bytes={have}-"} if have else {}))
+        except Changed:
+            if not one.version:
+                raise
+            one = replace(one, version="")  # earlier versions expire, and the same content may have been put anew
+            continue
         version = _version(answer)
         if answer["ETag"] != one.etag or answer["ContentLength"] != one.size - have:
             raise _changed(one)

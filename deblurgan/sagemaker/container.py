@@ -19,8 +19,6 @@ from deblurgan.errors import UserError, explained
 from deblurgan.files import CACHE
 
 HOME = Path("/opt/ml")
-WHERE = "DEBLURGAN_TRAIN"
-"""Environment variable of the stage."""
 LONGEST = 1024
 """Characters of a failure that SageMaker shows."""
 
@@ -44,7 +42,6 @@ def prepare(home: Path, work: Path) -> None:
     checkpoints.mkdir(exist_ok=True)
     os.environ[CACHE] = str(checkpoints)
     os.environ["TQDM_DISABLE"] = "1"  # a log has no use for bars
-    os.environ.pop(WHERE, None)  # here it is, and nowhere else
     os.chdir(work)
 
 
@@ -65,6 +62,7 @@ def run(home: Path) -> None:
     asked = json.loads((home / "input/config/hyperparameters.json").read_text())[TRAINING]
     if (found := name_of(params.load(), stage.DATA)) != asked:
         raise UserError(f"this is the training {found}, and {asked} was asked for: other code, data or parameters")
+    os.environ.pop(stage.WHERE, None)  # here it is, and nowhere else
     with Reporter(stage.OUTPUTS.curves, home / "checkpoints/reported"):
         stage.main()
     _, allowed = names_of(stage.OUTPUTS)
