@@ -176,9 +176,11 @@ def test_loader(monkeypatch, capsys, workspace):
     assert said.count("photos blurred anew") == 2  # in memory, and decoded on the way
 
 
-def test_events(monkeypatch, capsys):
+def test_events(monkeypatch, capsys, tmp_path):
+    (tmp_path / "deblurgan").symlink_to(ROOT / "deblurgan")
+    shutil.copyfile(PARAMS, tmp_path / "params.yaml")  # the user's own lies beside the code
     monkeypatch.setattr(events, "PASSES", 1)
-    called(monkeypatch, events, "--photos", 4, "--megapixels", 0.1)
+    called(monkeypatch, events, "--photos", 4, "--megapixels", 0.1, "--package", tmp_path)
     said = capsys.readouterr().out
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("|")]
     assert rows[2:] == ["plain loop, files", "worker, one at a time", "worker, two at a time", "handler"]
