@@ -197,7 +197,9 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--model", type=Path, help="exported generator: photos are deblurred, too")
-    parser.add_argument("--package", type=Path, default=ROOT, help="what make lambda has made for this machine (default: this repository)")
+    parser.add_argument(
+        "--package", type=Path, default=ROOT, help="what make lambda made for this machine (default: this repository)"
+    )
     options = parser.parse_args()
     package = options.package.absolute()  # and no link followed: the handler takes the params.yaml beside its code
     data = photo(options.megapixels)

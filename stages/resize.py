@@ -40,10 +40,12 @@ def main() -> None:
         found = across_splits.leaks(sharp, p.clean.near_duplicate)
         leaks.write_leaks(out / "test", found)
     needed = {"train": "train", "val": "train", "test": "evaluate"}
+    scenes = {tuple(image.place.split("/")[1:3]) for image in sharp}
     for split in sorted(set(needed) - {leaks.split_named(image.place) for image in sharp}):
         print(
-            f"resize: warning: no pair in {split}, without which {needed[split]} stops: see split in params.yaml; "
-            "files whose names differ only in a number at their end are frames of one scene"
+            f"resize: warning: no pair in {split}, without which {needed[split]} stops: the sharp images are of "
+            f"{len(scenes)} scenes, each of which is in one split. See split in params.yaml, or lay the pairs into "
+            "train/, val/ and test/: docs/data.md"
         )
     for line in leaks.in_words(found):
         print(f"resize: {line}")

@@ -285,3 +285,13 @@ def test_filmed_scenes_validate_in_the_same_way(bare):
     stages.synthesize.main()
     made = Path("data/synthetic")
     assert sorted(path.parent.name for path in made.glob("*/mine")) == ["test", "train", "val"]
+
+
+def test_a_single_clip_is_warned_of_with_the_way_to_split_it(bare, capsys):
+    lay_pair(bare, "unsplit/walk", textured(0))
+    shutil.rmtree(bare / "data/synthetic")
+    (bare / "data/synthetic").mkdir()
+    stages.resize.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(lines) == 2
+    assert all("of 1 scenes, each of which is in one split" in line and "docs/data.md" in line for line in lines)
