@@ -9,7 +9,6 @@ is watched from outside. On a CPU networks and batches are in this memory, too; 
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -97,10 +96,9 @@ def main() -> None:
         seconds = time.perf_counter() - started
         if process.returncode:
             raise SystemExit(f"{said}{options.preset}: the stage exited with {process.returncode}")
-        step = json.loads((root / "metrics/speed.json").read_text())
     print(f"{options.preset}, {options.pairs} pairs of {width}x{height}, a machine of {options.memory:g} GB")
-    print(next(line for line in said.splitlines() if line.startswith("frames: ")))
-    print(f"{options.steps} steps in {seconds:.0f} s, start and validation included; {step['device']}")
+    print("\n".join(line for line in said.splitlines() if line.startswith(("frames: ", "generator: "))))
+    print(f"{options.steps} steps in {seconds:.0f} s, start and validation included")
     fits = "fits" if peak.bytes <= options.memory * 1e9 else "does not fit"
     print(f"most memory: {peak.bytes / 1e9:.1f} GB: {fits}")
 

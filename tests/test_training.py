@@ -975,7 +975,7 @@ def test_looking_changes_nothing(workspace, monkeypatch):
     write_training_data(workspace)
     found = []
     for every in (1, 10**9):
-        edit_params(workspace, {"train": {"steps": 4, "validate_every": 2, "init_from": None}})
+        edit_params(workspace, {"train": {"steps": 4, "validate_every": 2, "init_from": None, "lambda_adversarial": 0}})
         monkeypatch.setattr(Divergence, "EVERY", every)
         monkeypatch.setenv("DEBLURGAN_CACHE", str(workspace / f"cache {every}"))
         stages.train.main()
