@@ -24,6 +24,7 @@ def thumbnail(path: Path) -> np.ndarray | None:
     """The details of an image, (`SIDE`, `SIDE`); None where it is no image, or has no details."""
     try:
         with Image.open(path) as image:
+            image.draft("L", (2 * SIDE, 2 * SIDE))  # JPEG is decoded no larger than is needed
             grey = image.convert("L").convert("F")
     except Exception:  # decoders raise anything on garbage; cleaning says more
         return None
