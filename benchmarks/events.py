@@ -97,14 +97,15 @@ def peak(process: psutil.Process) -> float:
 
 
 def worker(
-    number: int, sqs: Any, photos: int, environment: dict[str, str], cores: set[int] | None = None
+    number: int, sqs: Any, photos: int, environment: dict[str, str], params: Path, cores: set[int] | None = None
 ) -> tuple[float, float]:
     """Photos a second of so many processes, all of which wait for the first; the most memory of one, MB.
 
-    `cores`: those that they may use; all without it.
+    `params`: the file of parameters; `cores`: those that they may use; all without it.
     """
     queue = sqs.create_queue(QueueName="arrivals", Attributes=dead_letters(sqs))["QueueUrl"]
-    command = [sys.executable, "-m", "deblurgan", "events", "--queue", queue, "--workers", str(number)]
+    options = ["--queue", queue, "--workers", str(number), "--params", str(params)]
+    command = [sys.executable, "-m", "deblurgan", "events", *options]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -196,8 +197,11 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--model", type=Path, help="exported generator: photos are deblurred, too")
-    parser.add_argument("--package", type=Path, default=ROOT, help="what make lambda has made for this machine")
+    parser.add_argument(
+        "--package", type=Path, default=ROOT, help="what make lambda made for this machine (default: this repository)"
+    )
     options = parser.parse_args()
+    package = options.package.absolute()  # and no link followed: the handler takes the params.yaml beside its code
     data = photo(options.megapixels)
     print(
         f"{options.photos} JPEGs of {options.megapixels:g} MP, {len(data) / 1e6:.1f} MB each, {os.cpu_count()} cores\n"
@@ -225,14 +229,14 @@ def main() -> None:
         memory = 0.0
         for _ in range(PASSES):
             for name, number, cores in ways:
-                rate, most = worker(number, sqs, options.photos, environment, cores)
+                rate, most = worker(number, sqs, options.photos, environment, package / "params.yaml", cores)
                 rates[name].append(rate)
                 memory = max(memory, most)
                 empty(s3)
         best = {name: max(found) for name, found in rates.items()}
         for name, rate in best.items():
             print(f"| worker, {name} | {rate:.2f} | {memory:.0f} each | |", flush=True)
-        found = handler(options.package.resolve(), options.photos, environment)
+        found = handler(package, options.photos, environment)
         print(f"| handler | {found['rate']:.2f} | {found['memory']:.0f} | {found['start']:.2f} |")
     print()
     two = best.pop("two at a time")

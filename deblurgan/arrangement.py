@@ -1,6 +1,7 @@
 """Which image goes where in data/resized: by split, data set, scene and kind."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
 from pathlib import Path, PurePosixPath
 
@@ -68,3 +69,31 @@ def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterat
         rows = [(source.resolve(), out.resolve() / name) for source, name in group]
         how = whole(settings) if folder == Path("unpaired") else settings
         yield from (ResizeJob(tuple(rows[i : i + BATCH]), how) for i in range(0, len(rows), BATCH))
+
+
+def without_pairs(places: Iterable[str]) -> Iterator[str]:
+    """Say which splits have no pair, and which data sets none to test, with what to do.
+
+    Parameters
+    ----------
+    places
+        Of all sharp images: `<split>/<data set>/<scene>/...`.
+    """
+    scenes: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        split, dataset, scene, *_ = place.split("/")
+        for group in ("", dataset):
+            scenes[group].add(f"{dataset}/{scene}")
+            splits[group].add(split)
+    way = "See split in params.yaml, or lay the pairs into train/, val/ and test/: docs/data.md"
+    for split, stage in (("test", "evaluate"), ("train", "train"), ("val", "train")):
+        if split not in splits[""]:
+            count = len(scenes[""])
+            yield f"no pair in {split}, without which {stage} stops; scenes: {count}, each in one split. {way}"
+    for dataset in sorted(splits.keys() - {""}):
+        if "test" in splits[""] - splits[dataset]:
+            yield (
+                f"no pair of {dataset} in test, so that evaluate measures other data sets alone; its scenes: "
+                f"{len(scenes[dataset])}, each in one split. {way}"
+            )

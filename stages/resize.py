@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deblurgan import params
-from deblurgan.arrangement import jobs, plan
+from deblurgan.arrangement import jobs, plan, without_pairs
 from deblurgan.cleaning import across_splits, leaks
 from deblurgan.errors import reported
 from deblurgan.files import new_directory, require, write_json
@@ -39,12 +39,8 @@ def main() -> None:
         across_splits.refuse_shared(sharp)
         found = across_splits.leaks(sharp, p.clean.near_duplicate)
         leaks.write_leaks(out / "test", found)
-    needed = {"train": "train", "val": "train", "test": "evaluate"}
-    for split in sorted(set(needed) - {leaks.split_named(image.place) for image in sharp}):
-        print(
-            f"resize: warning: no pair in {split}, without which {needed[split]} stops: see split in params.yaml; "
-            "files whose names differ only in a number at their end are frames of one scene"
-        )
+    for line in without_pairs(image.place for image in sharp):
+        print(f"resize: warning: {line}")
     for line in leaks.in_words(found):
         print(f"resize: {line}")
     write_json(METRICS, {"images": dict(sorted(counts.items())), "near_duplicates_across_splits": len(found)})

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from benchmarks import (
     size,
     start,
     train,
+    train_memory,
 )  # fmt: skip
 from deblurgan import params, yaml_files
 from deblurgan.networks.generators import build_generator
@@ -153,6 +155,19 @@ def test_cost(monkeypatch, capsys, eager):
     assert "s a step" in capsys.readouterr().out
 
 
+def test_train_memory(monkeypatch, capsys):
+    p = load(PARAMS)
+    tiny = {"generator": SMALL, "train": p.train.model_copy(update={**TINY_TRAIN, "init_from": None})}
+    tiny["train"] = tiny["train"].model_copy(update={"lambda_adversarial": 0.0})
+    monkeypatch.setattr(train_memory, "settings_of", lambda *_: p.model_copy(update=tiny))
+    monkeypatch.setattr(train_memory, "features_with_random_weights", lambda: "")
+    called(monkeypatch, train_memory, "--pairs", 6, "--size", "640x480", "--steps", 1, "--memory", 8)
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("frames: 12, 0.0 GB decoded; ")
+    found = re.fullmatch(r"most memory: ([0-9.]+) GB: fits", said[-1])
+    assert 0.2 < float(found[1]) < 3  # TensorFlow's own, and hardly more
+
+
 def test_quality(monkeypatch, capsys, tmp_path, eager):
     monkeypatch.setattr(quality, "GENERATORS", {"tiny": {"filters": 4, "blocks": 1}})
     monkeypatch.setattr(quality, "LENGTHS", (3,))
@@ -176,9 +191,11 @@ def test_loader(monkeypatch, capsys, workspace):
     assert said.count("photos blurred anew") == 2  # in memory, and decoded on the way
 
 
-def test_events(monkeypatch, capsys):
+def test_events(monkeypatch, capsys, tmp_path):
+    (tmp_path / "deblurgan").symlink_to(ROOT / "deblurgan")
+    shutil.copyfile(PARAMS, tmp_path / "params.yaml")  # the user's own lies beside the code
     monkeypatch.setattr(events, "PASSES", 1)
-    called(monkeypatch, events, "--photos", 4, "--megapixels", 0.1)
+    called(monkeypatch, events, "--photos", 4, "--megapixels", 0.1, "--package", tmp_path)
     said = capsys.readouterr().out
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("|")]
     assert rows[2:] == ["plain loop, files", "worker, one at a time", "worker, two at a time", "handler"]

@@ -243,14 +243,20 @@ def cmyk_profile() -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
-def test_inks_become_the_colours_that_cleaning_gives_them(tmp_path, suffix):
+@pytest.mark.parametrize("profile", [cmyk_profile(), None], ids=["profile", "no profile"])
+def test_inks_become_the_colours_that_cleaning_gives_them(tmp_path, suffix, profile):
     path = tmp_path / f"a{suffix}"
-    photo("CMYK", (64, 48)).save(path, icc_profile=cmyk_profile())
+    photo("CMYK", (64, 48)).save(path, icc_profile=profile)
     read = read_photo(path)
     cleaned, _ = load_photo(path.read_bytes(), min_side=32, max_pixels=10_000)
     np.testing.assert_array_equal(to_uint8(read.colours), np.asarray(cleaned))
-    assert np.abs(np.asarray(cleaned).astype(int) - np.asarray(Image.open(path).convert("RGB"))).mean() > 20
+    inks = np.abs(np.asarray(cleaned).astype(int) - np.asarray(Image.open(path).convert("RGB"))).mean()
+    assert inks > 20 if profile else inks == 0
     assert "icc_profile" not in read.kept  # of inks
+    write_photo(path, read)
+    with Image.open(path) as written:
+        assert written.mode == "RGB"
+        assert "icc_profile" not in written.info
 
 
 def test_lab_is_read(tmp_path):

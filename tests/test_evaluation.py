@@ -19,6 +19,7 @@ import stages.deblur
 import stages.evaluate
 from deblurgan import parallel
 from deblurgan.blur.synthesis import blur_of
+from deblurgan.cleaning import leaks
 from deblurgan.errors import UserError
 from deblurgan.evaluation import evaluator, scores
 from deblurgan.evaluation.measuring import PairJob, measured
@@ -314,6 +315,20 @@ def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
     scores.REPORT.unlink()
     with pytest.raises(UserError, match=r"report\.json is not there: `dvc repro evaluate` makes it"):
         scores.main()
+
+
+def test_test_images_that_look_like_ones_of_another_split_are_warned_of(ready, capsys):
+    stages.evaluate.main()
+    assert "warning" not in capsys.readouterr().out
+    pairs = [(f"{split}/filmed/scene0/sharp/000000.png", "train/filmed/a/sharp/1.png") for split in ("test", "val")]
+    leaks.write_leaks(ready / "data/resized/test", [leaks.Leak(*pair) for pair in [*pairs, *pairs[:1]]])
+    stages.evaluate.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert [line.split(", so its scores are too good: ")[0] for line in lines] == [
+        "warning: 2 sharp images of the test split look like images of another split",
+        "warning: 1 sharp images of the val split look like images of another split",
+    ]
+    assert all(" like ".join(pair) in line for pair, line in zip(pairs, lines, strict=True))
 
 
 def test_blind_deconvolution_is_measured_on_some_images_of_each_data_set(ready, capsys):

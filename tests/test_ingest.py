@@ -12,19 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 from conftest import PARAMS, REAL_DATA, ROOT, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import uniform_filter
 from servers import FileServer, Handler, Server, running
 
 import stages.clean
 import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.resize
+import stages.synthesize
 from deblurgan.errors import UserError
 from deblurgan.evaluation.metrics import psnr
-from deblurgan.images import read_rgb
+from deblurgan.images import read_rgb, write_png
 from deblurgan.params import load
 from deblurgan.sources import bundled, gopro, web
 from deblurgan.sources.layouts import recognise
@@ -220,6 +223,56 @@ def test_layouts_are_recognised(workspace, name, form):
     settings(workspace, "raw", dataset="mine")
     stages.ingest_gopro.main()
     assert set(taken()) == {f"mine/{target}" for target in targets}
+
+
+def pan(photo: np.ndarray, frames: int) -> list[np.ndarray]:
+    """Frames of a camera that turns to the right and a little down, by a tenth of a frame each."""
+    return [photo[3 * i : 3 * i + 130, 14 * i : 14 * i + 140] for i in range(frames)]
+
+
+CLIPS = [pan(photo, 12) for photo in (skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea())]
+PHOTOS = [np.stack([photo[:160, :160]] * 3, -1) for photo in (
+    skimage.data.camera(), skimage.data.coins(), skimage.data.moon(), skimage.data.page(), skimage.data.clock(),
+)]  # fmt: skip
+
+
+def lay_pairs(root: Path, images: list[np.ndarray], name: str, first: int = 1) -> None:
+    """Pairs with a number for a name."""
+    for i, image in enumerate(images, first):
+        write_png(root / "blur" / name.format(i), uniform_filter(image, (5, 5, 1)))
+        write_png(root / "sharp" / name.format(i), image)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("name", ["{:06d}.png", "{}.png", "IMG_{:04d}.png"])
+def test_numbered_frames_of_a_clip_are_one_scene_and_numbered_photos_are_not(workspace, name, form, capsys):
+    lay_pairs(workspace / "raw", [image for images in (*CLIPS, PHOTOS) for image in images], name)
+    if form == "zip":
+        shutil.make_archive("raw", "zip", workspace / "raw")
+    settings(workspace, "raw" if form == "folder" else "raw.zip", dataset="mine")
+    stages.ingest_gopro.main()
+    clip_of = {i: (i - 1) // 12 * 12 + 1 if i <= 36 else i for i in range(1, 42)}  # three clips, then photos
+    assert set(taken()) == {
+        f"mine/unsplit/{name.format(first).removesuffix('.png')}/{kind}/{name.format(i)}"
+        for i, first in clip_of.items()
+        for kind in ("blur", "sharp")
+    }
+    assert len(list((OUT / "mine/unsplit").iterdir())) == 8  # and no empty folder
+    said = "the names of 41 pairs are numbers, and neighbours among them look alike: taken for 8 clips"
+    assert said in capsys.readouterr().out
+
+
+def test_numbered_frames_of_a_clip_that_trains_do_not_validate(workspace):
+    for part, clips in (("train", CLIPS[:2]), ("test", CLIPS[2:])):
+        lay_pairs(workspace / "raw" / part, [image for images in clips for image in images], "{:04d}.png")
+    settings(workspace, "raw", dataset="mine")
+    edit_params(workspace, {"split": {"val_scenes": [], "val_fraction": 0.3}, "fetch_unsplash": {"source": "none"}})
+    for stage in (stages.ingest_gopro, stages.fetch_unsplash, stages.clean, stages.synthesize, stages.resize):
+        stage.main()
+    scenes = {path.relative_to("data/resized").as_posix() for path in Path("data/resized").glob("*/mine/*")}
+    assert {scene.partition("/")[0] for scene in scenes} == {"train", "val", "test"}
+    assert {scene.partition("/")[2] for scene in scenes} == {"mine/0001", "mine/0013"}
+    assert len(scenes) == 3  # a clip that trains, one that validates, one that tests
 
 
 @given(st.lists(st.text(alphabet="abtrains/bluhp.gex\\:_0 ", max_size=30).map(lambda s: s + ".png"), max_size=8))

@@ -199,7 +199,7 @@ def test_scenes_of_one_name_in_different_parts_are_different_ones(bare, capsys):
         "test/mine/000",
     }
     assert not (OUT / "test" / leaks.TABLE).exists()
-    assert "warning" not in capsys.readouterr().out
+    assert not [line for line in capsys.readouterr().out.splitlines() if "warning" in line and "mine" in line]
 
 
 def test_an_image_that_tests_and_trains_is_refused_whatever_its_scene_is_called(bare):
@@ -285,3 +285,20 @@ def test_filmed_scenes_validate_in_the_same_way(bare):
     stages.synthesize.main()
     made = Path("data/synthetic")
     assert sorted(path.parent.name for path in made.glob("*/mine")) == ["test", "train", "val"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_single_clip_is_warned_of_with_the_way_to_split_it(bare, capsys, alone):
+    lay_pair(bare, "unsplit/walk", textured(0))
+    if alone:
+        shutil.rmtree(bare / "data/synthetic")
+        (bare / "data/synthetic").mkdir()
+    else:  # photos test and validate
+        for i, split in enumerate(("train", "val", "test"), 1):
+            for kind in ("blur", "sharp"):
+                write_png(bare / f"data/synthetic/{split}/unsplash/{i}/{kind}/0.png", textured(i))
+    stages.resize.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(lines) == (2 if alone else 1)
+    assert all("scenes: 1, each in one split. See split" in line and "docs/data.md" in line for line in lines)
+    assert alone or "no pair of mine in test, so that evaluate measures other data sets alone; its" in lines[0]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import PARAMS as OWN
-from conftest import ROOT, SMALL, edit_params
+from conftest import ROOT, SMALL, contents, edit_params
 from PIL import Image
 from scipy import ndimage
 from stage_deps import closure
@@ -904,6 +904,83 @@ def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monke
         path = re.search(r"train\.init_from=(\S+) begins with the generator after step 4 \(", str(error.value))[1]
         assert load_generator(path).output_shape == (None, None, None, 3)
     assert not (workspace / "models/generator.keras").exists()
+
+
+def saturating(after: int):
+    """`build` of a generator whose weights explode after so many steps: all that it restores is black or white."""
+
+    def built(*recipe):
+        gan = build(*recipe)
+        update = gan._update_average
+
+        def exploding():
+            update()
+            grow = tf.where(gan.generator_optimizer.iterations > after, 30.0, 1.0)
+            for averaged, weight in zip(gan.averaged.weights, gan.generator.weights, strict=True):
+                averaged.assign(tf.where(grow > 1, weight * grow, averaged))
+
+        gan._update_average = exploding
+        return gan
+
+    return built
+
+
+def test_a_generator_that_saturates_is_noticed_long_before_the_validation(workspace, monkeypatch):
+    write_training_data(workspace)
+    changes = {"steps": 120, "validate_every": 40, "sample_at": [0], "lambda_adversarial": 0, "deterministic": False}
+    edit_params(workspace, {"train": {**changes, "init_from": None}, "generator": {"identity_start": True}})
+    monkeypatch.setattr(Divergence, "EVERY", 5)
+    monkeypatch.setattr(run, "build", saturating(after=47))
+    said = (
+        r"training diverged: 1 validation crops are at .* dB after step 60, their blurred input at .*after step 40 \("
+    )
+    with pytest.raises(UserError, match=said):
+        stages.train.main()
+    assert not (workspace / "models/generator.keras").exists()
+
+
+class Restoring:
+    """A model whose results are so many grey levels brighter than the blurred images, one after the other."""
+
+    def __init__(self, *levels: int) -> None:
+        self.levels = iter(levels)
+
+    def restored(self, images: np.ndarray) -> np.ndarray:
+        return images + np.uint8(next(self.levels))
+
+
+def looks_that_stop(*levels: int) -> int | None:
+    """At which look at the crops a training stops, whose results are so many grey levels off; None: it does not."""
+    blur = np.full((2, 8, 8, 3), 100, np.uint8)
+    watch = Divergence(10**6, 30.0, [], (blur, blur + np.uint8(8)))  # 30.1 dB
+    watch.set_model(Restoring(*levels))
+    watch.on_epoch_begin(0)
+    for step in range(watch.EVERY * len(levels)):
+        try:
+            watch.on_train_batch_end(step, {"loss": 1.0})
+        except Diverged:
+            return (step + 1) // watch.EVERY
+    return None
+
+
+def test_a_look_at_a_few_crops_stops_what_stays_far_below_its_input():
+    fine, low = 0, 100  # grey levels above the blurred image: 30 dB, 9 dB
+    assert looks_that_stop(fine, low, low, low, low) == 4
+    assert looks_that_stop(fine, low, low, fine, low, low, fine) is None  # for a moment it may
+    assert looks_that_stop(*[low] * 60) == Divergence.LOOKS + 1  # from random weights, it does not come up
+    assert looks_that_stop(*range(100, 40, -1)) is None
+
+
+def test_looking_changes_nothing(workspace, monkeypatch):
+    write_training_data(workspace)
+    found = []
+    for every in (1, 10**9):
+        edit_params(workspace, {"train": {"steps": 4, "validate_every": 2, "init_from": None, "lambda_adversarial": 0}})
+        monkeypatch.setattr(Divergence, "EVERY", every)
+        monkeypatch.setenv("DEBLURGAN_CACHE", str(workspace / f"cache {every}"))
+        stages.train.main()
+        found.append({**contents("models"), **contents("metrics/train")})
+    assert found[0] == found[1]
 
 
 TWO_DEVICES = (

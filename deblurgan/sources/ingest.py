@@ -4,17 +4,20 @@ import hashlib
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 from PIL import Image
 
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, files_below, home_expanded, sha256_of
 from deblurgan.params import IngestGopro
 from deblurgan.sources import gopro, kaggle
+from deblurgan.sources.clips import clips, thumbnail
 from deblurgan.sources.folders_and_zips import open_tree
-from deblurgan.sources.layouts import Entry, recognise
+from deblurgan.sources.layouts import Entry, number_of, recognise
 from deblurgan.sources.web import address_for_people, download
 
 
@@ -96,9 +99,58 @@ def ingest(
                 f"{path} needs {needed / 1e9:.1f} GB below {out.resolve().parent}, whose disk has {free / 1e9:.1f} GB "
                 "left: free some, or clone this repository to a larger disk"
             )
+        thumbnails = dict[Entry, np.ndarray | None]()
         for entry in watched(entries):
-            tree.put(entry.name, out / settings.dataset / entry.target)
-    return [f"{path}: {name} belongs to no pair, left out" for name in unexpected] + oddities(out)
+            target = out / settings.dataset / entry.target
+            tree.put(entry.name, target)
+            if entry.numbered and entry.kind == "sharp":
+                thumbnails[entry] = thumbnail(target)
+    joined = join_clips(out / settings.dataset, entries, thumbnails)
+    left_out = [f"{path}: {name} belongs to no pair, left out" for name in unexpected]
+    return [f"{path}: {line}" for line in joined] + left_out + oddities(out)
+
+
+def join_clips(folder: Path, entries: list[Entry], thumbnails: dict[Entry, np.ndarray | None]) -> list[str]:
+    """Move numbered pairs that show what their neighbours show into one scene, called as the first of them.
+
+    Parameters
+    ----------
+    folder
+        Of the data set, where the entries are.
+    entries
+        All images.
+    thumbnails
+        Of the sharp halves of numbered pairs.
+
+    Returns
+    -------
+    list of str
+        A line that says so, or none.
+    """
+    rows: dict[str, list[Entry]] = defaultdict(list)
+    for entry in thumbnails:
+        rows[entry.part].append(entry)
+    clip_of: dict[tuple[str, str], str] = {}
+    for part, row in rows.items():
+        row.sort(key=lambda entry: number_of(entry.scene))
+        found = clips((entry.scene, thumbnails[entry]) for entry in row)
+        clip_of |= {(part, scene): first for scene, first in found.items()}
+    moved = [entry for entry in entries if clip_of.get((entry.part, entry.scene), entry.scene) != entry.scene]
+    for entry in moved:
+        target = folder / replace(entry, scene=clip_of[entry.part, entry.scene]).target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (folder / entry.target).rename(target)
+    left = {folder / Path(entry.target).parents[level] for entry in moved for level in (0, 1)}  # kinds and scenes
+    for place in sorted(left, reverse=True):
+        if not any(place.iterdir()):
+            place.rmdir()
+    if not moved:
+        return []
+    count = len({(part, first) for (part, _), first in clip_of.items()})
+    return [
+        f"the names of {len(clip_of)} pairs are numbers, and neighbours among them look alike: taken for {count} "
+        "clips, each a scene called as its first frame, so that no clip is in two splits"
+    ]
 
 
 def oddities(out: Path) -> list[str]:

@@ -5,7 +5,8 @@ Known are GoPro's own layout, `{train,test}/<scene>/{blur,blur_gamma,sharp}/<fra
 any `[<scene>/]{blur,sharp}/<name>`; and frames of high-speed video, `[{train,test}/]<scene>/<number>`. Folders above
 train and test do not matter; other folders make the scene's name, so that adding a scene never renames another.
 Without such folders a pair's scene is its name up to the number at its end: `walk_0001`, `walk_0002` are frames of one
-clip. Where nothing but a number is left, or a camera has given the name (`IMG_0001`), each pair is its own scene.
+clip. Where nothing but a number is left, or a camera has given the name (`IMG_0001`), the name says nothing of a clip:
+each pair is its own scene here, and `clips` looks whether it shows what its neighbour shows.
 """
 
 import re
@@ -31,13 +32,17 @@ EXPECTED = re.compile(
 
 @dataclass(frozen=True)
 class Entry:
-    """An image of the source by its name there, and where it belongs."""
+    """An image of the source by its name there, and where it belongs.
+
+    `numbered`: its scene is its own name, which is a number or a camera's.
+    """
 
     name: str
     part: str
     scene: str
     kind: str
     frame: str
+    numbered: bool = False
 
     @property
     def target(self) -> str:
@@ -162,14 +167,22 @@ def _entry(found: _Read) -> Entry:
     Scenes of one name in different parts are different ones.
     """
     path = PurePosixPath(found.file)
-    scene, frame = "-".join(found.scene), found.file
+    scene, frame, numbered = "-".join(found.scene), found.file, False
     flat = FLAT_NAME.fullmatch(path.stem)
     if found.kind != "frames" and flat and not GOPRO_SCENE.fullmatch(scene):
         scene, frame = flat[1], flat[2] + path.suffix
     elif not scene:
         scene = "video" if found.kind == "frames" else _clip(path.stem)
+        numbered = scene == path.stem and scene[-1:].isdigit()
     kind = "blur" if found.kind.startswith("blur") else found.kind
-    return Entry(found.name, found.part or UNSPLIT, scene, kind, frame)
+    return Entry(found.name, found.part or UNSPLIT, scene, kind, frame, numbered)
+
+
+def number_of(scene: str) -> tuple[str, int]:
+    """What orders numbered scenes: what stands before the number, and the number."""
+    digits = re.search(r"\d*$", scene)
+    assert digits
+    return scene[: digits.start()], int(digits[0] or 0)
 
 
 def _clip(stem: str) -> str:

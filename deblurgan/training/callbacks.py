@@ -104,11 +104,13 @@ def psnr_of_each(images: np.ndarray, sharp: np.ndarray) -> np.ndarray:
 
 
 class Divergence(keras.callbacks.Callback):
-    """Stop with one line at a value that is not finite, after any step; and where validation falls far below the input.
+    """Stop with one line at a value that is not finite, and where restored images fall far below their blurred input.
 
-    Far is `FAR` dB below the PSNR of the blurred images, or below `CLEAR` where they have more. A training that has
-    been nearer than `NEAR` dB to this PSNR stops at once. A training that begins so low, from random weights, stops
-    when it has not risen by `RISE` dB in `PATIENCE` validations.
+    Losses are looked at after each step, a few crops after each `EVERY` steps, the validation after each epoch. Far is
+    `FAR` dB below the PSNR of the blurred images, or below `CLEAR` where they have more. A training that has been
+    nearer than `NEAR` dB to this PSNR stops at a validation so low, or where the crops are so low `IN_A_ROW` times: for
+    a moment, training against a critic may be. A training that begins so low, from random weights, stops when it has
+    not risen by `RISE` dB in `PATIENCE` validations or `LOOKS` looks at the crops.
 
     Parameters
     ----------
@@ -118,16 +120,27 @@ class Divergence(keras.callbacks.Callback):
         Of the blurred validation crops, dB.
     history
         What earlier runs of this training logged, an entry for each epoch.
+    crops
+        A few of the validation crops, blurred and sharp, `uint8` of shape (N, H, W, 3), to look at between validations;
+        None: it waits for the validations.
     """
 
     FAR, CLEAR, NEAR = 10.0, 30.0, 5.0
-    PATIENCE, RISE = 5, 1.0
+    PATIENCE, LOOKS, RISE = 5, 50, 1.0
+    EVERY, IN_A_ROW = 100, 3
 
-    def __init__(self, steps_per_epoch: int, input_psnr: float, history: list[Logs]) -> None:
+    def __init__(
+        self,
+        steps_per_epoch: int,
+        input_psnr: float,
+        history: list[Logs],
+        crops: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         super().__init__()
-        self.steps_per_epoch, self.input_psnr = steps_per_epoch, input_psnr
+        self.steps_per_epoch, self.input_psnr, self.crops = steps_per_epoch, input_psnr, crops
         self.lowest = min(input_psnr, self.CLEAR) - self.FAR
-        self.validated = [logs["val_psnr"] for logs in history]
+        self.validated = [self._above(logs["val_psnr"], input_psnr) for logs in history]
+        self.looks: list[float] = []
         self.before = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -135,24 +148,47 @@ class Divergence(keras.callbacks.Callback):
         self.before = epoch * self.steps_per_epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Look at the losses."""
-        self._refuse_infinite(self.before + batch + 1, logs or {})
+        """Look at the losses, and now and then at the crops, but where a validation follows."""
+        step = self.before + batch + 1
+        self._refuse_infinite(step, logs or {})
+        if self.crops and step % self.EVERY == 0 and batch + 1 < self.steps_per_epoch:
+            self._look(step, *self.crops)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the validation."""
         step = (epoch + 1) * self.steps_per_epoch
         self._refuse_infinite(step, logs or {})
-        found, earlier = (logs or {})["val_psnr"], self.validated
-        self.validated = [*earlier, found]
-        if found >= self.lowest:
-            return
-        fallen = max(earlier, default=0) > self.lowest + self.FAR - self.NEAR
-        recent = self.validated[-self.PATIENCE - 1 :]
-        if fallen or (len(recent) > self.PATIENCE and max(recent) < recent[0] + self.RISE):
-            raise Diverged(
-                f"training diverged: validation is at {found:.1f} dB after step {step}, its blurred input at "
-                f"{self.input_psnr:.1f} dB; {REMEDY}"
-            )
+        found = (logs or {})["val_psnr"]
+        self.validated.append(self._above(found, self.input_psnr))
+        if self._fallen(1, self.validated) or self._stays_low(self.PATIENCE, self.validated):
+            raise self._diverged("validation is", found, step, "its blurred input", self.input_psnr)
+
+    def _look(self, step: int, blur: np.ndarray, sharp: np.ndarray) -> None:
+        """Restore the crops, by the averaged generator as a validation does."""
+        found, before = (float(psnr_of_each(images, sharp).mean()) for images in (self.model.restored(blur), blur))
+        self.looks.append(self._above(found, before))
+        if self._fallen(self.IN_A_ROW, self.looks) or self._stays_low(self.LOOKS, self.looks):
+            raise self._diverged(f"{len(blur)} validation crops are", found, step, "their blurred input", before)
+
+    def _above(self, found: float, input_psnr: float) -> float:
+        """How far a PSNR is above the input's, dB."""
+        return found - min(input_psnr, self.CLEAR)
+
+    def _fallen(self, last: int, found: list[float]) -> bool:
+        """Whether the last values are far below the input, and any before them, also of the other kind, was near."""
+        near = max([*self.validated, *self.looks]) > -self.NEAR
+        return near and len(found) >= last and max(found[-last:]) < -self.FAR
+
+    def _stays_low(self, patience: int, found: list[float]) -> bool:
+        """Whether the last value is far below the input, and none of so many was higher than the one before them."""
+        recent = found[-patience - 1 :]
+        return found[-1] < -self.FAR and len(recent) > patience and max(recent) < recent[0] + self.RISE
+
+    @staticmethod
+    def _diverged(what: str, found: float, step: int, before: str, input_psnr: float) -> Diverged:
+        return Diverged(
+            f"training diverged: {what} at {found:.1f} dB after step {step}, {before} at {input_psnr:.1f} dB; {REMEDY}"
+        )
 
     @staticmethod
     def _refuse_infinite(step: int, logs: Logs) -> None:

@@ -24,13 +24,13 @@ from deblurgan.params import Params
 from deblurgan.training import devices
 from deblurgan.training.batches import CropSequence, centre_crops
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
-from deblurgan.training.checkpoints import Checkpoint, TrainingState, fingerprint, last_checkpoint, meaning_of, scratch
+from deblurgan.training.checkpoints import Checkpoint, fingerprint, last_checkpoint, meaning_of, scratch
 from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs
 from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.revisions import find_model
 
 SAMPLE_ROWS = 4
-"""Rows of a sample picture."""
+"""Rows of a sample picture, and crops that are looked at between validations."""
 TENSORBOARD = "DEBLURGAN_TENSORBOARD"
 """Environment variable: the folder where TensorBoard looks for trainings."""
 COMPUTING = (
@@ -149,11 +149,13 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
             print(f"going on after step {done} of {t.steps}")
         blur, sharp = (images[: len(val)] for images in validation)  # without those that fill the devices
         progress = Progress(t.steps, done)
-        divergence = Divergence(t.validate_every, float(psnr_of_each(blur, sharp).mean()), kept.history)
+        input_psnr = float(psnr_of_each(blur, sharp).mean())
+        some = _some(len(val))
+        divergence = Divergence(t.validate_every, input_psnr, kept.history, (blur[some], sharp[some]))
         watching = [
             divergence,  # first, so that a training that diverged leaves no checkpoint
             Curves(live, t.validate_every, kept.history, _board(name)),
-            _samples(live, kept, blur, sharp, {round(moment * t.steps) for moment in t.sample_at}, done),
+            Samples(live, kept.restored, blur[some], sharp[some], {round(m * t.steps) for m in t.sample_at}, done),
             Checkpoint(folder, kept),  # after all that adds to `kept`
             progress,
         ]
@@ -177,7 +179,8 @@ def _measure(model: DeblurGAN, start: Path, outputs: Outputs, validation: tuple,
     logs = {f"val_{name}": float(value) for name, value in sorted(found.items())}
     with Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
         Curves(live, 0, [logs])
-        samples = _samples(live, TrainingState(), blur, sharp, {0}, 0)
+        some = _some(count)
+        samples = Samples(live, {}, blur[some], sharp[some], {0}, 0)
         samples.set_model(model)
         samples.on_train_begin()
     with new_file(outputs.model) as partial:
@@ -214,7 +217,6 @@ def _board(name: str) -> Path | None:
     return home_expanded(folder) / name if folder else None
 
 
-def _samples(live: Live, kept: TrainingState, blur: np.ndarray, sharp: np.ndarray, at: set[int], done: int) -> Samples:
-    """Sample pictures of a few validation crops, spread over all."""
-    rows = np.linspace(0, len(blur) - 1, min(SAMPLE_ROWS, len(blur))).round().astype(int)
-    return Samples(live, kept.restored, blur[rows], sharp[rows], at, done)
+def _some(count: int) -> np.ndarray:
+    """Indices of a few validation crops, spread over all: of sample pictures, and to look at between validations."""
+    return np.linspace(0, count - 1, min(SAMPLE_ROWS, count)).round().astype(int)
