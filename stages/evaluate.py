@@ -6,7 +6,8 @@ from deblurgan import params
 from deblurgan.cleaning import leaks
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation.evaluator import Evaluation, name_of
-from deblurgan.evaluation.scores import COMPARED, REPORT, in_words, report, spread, tables
+from deblurgan.evaluation.panels import spread
+from deblurgan.evaluation.scores import COMPARED, REPORT, in_words, report, tables
 from deblurgan.files import new_directory, require, write_csv, write_json
 from deblurgan.images import write_png
 from deblurgan.layout import find_pairs

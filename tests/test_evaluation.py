@@ -23,9 +23,10 @@ from deblurgan.cleaning import leaks
 from deblurgan.errors import UserError
 from deblurgan.evaluation import evaluator, scores
 from deblurgan.evaluation.measuring import PairJob, measured
+from deblurgan.evaluation.panels import spread
 from deblurgan.evaluation.perceptual import distances
 from deblurgan.evaluation.rows import Rows, kept_rows
-from deblurgan.evaluation.scores import Score, spread
+from deblurgan.evaluation.scores import Score
 from deblurgan.export.metadata import metadata_of
 from deblurgan.export.onnx_file import onnx_bytes
 from deblurgan.files import locked

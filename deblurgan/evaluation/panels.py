@@ -1,4 +1,4 @@
-"""Pictures of test images: input, result, sharp image and error, side by side."""
+"""Pictures of some test images: input, result, sharp image and error, side by side."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,13 @@ from deblurgan.images import read_rgb
 from deblurgan.layout import Pair
 from deblurgan.pictures import error_map, panel
 from deblurgan.restoration.in_workers import SharedFile, deblurred
+
+
+def spread(scores: list[Score], count: int) -> list[Score]:
+    """Up to `count` scores from the most to the least blurred input, evenly spaced: the same for all models."""
+    ordered = sorted(scores, key=lambda s: (s["input_psnr"], s.dataset, s.scene, s.frame))
+    chosen = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [ordered[i] for i in chosen]
 
 
 @dataclass(frozen=True)

@@ -184,13 +184,6 @@ def _baselines_of(scores: list[Score]) -> list[str]:
     return list(dict.fromkeys(name for s in scores for name in s.baselines))
 
 
-def spread(scores: list[Score], count: int) -> list[Score]:
-    """Up to `count` scores from the most to the least blurred input, evenly spaced: the same for all models."""
-    ordered = sorted(scores, key=lambda s: (s["input_psnr"], s.dataset, s.scene, s.frame))
-    chosen = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
-    return [ordered[i] for i in chosen]
-
-
 def in_words(found: dict) -> list[str]:
     """The report as lines to read: input, output and gain of each part of the test."""
     low, high = found["psnr_gain_95"]

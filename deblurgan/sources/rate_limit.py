@@ -10,6 +10,8 @@ from tqdm import tqdm
 from deblurgan.errors import UserError
 from deblurgan.files import locked, new_file
 
+LIMIT, REMAINING = "X-Ratelimit-Limit", "X-Ratelimit-Remaining"
+"""Headers of the server's answers: requests an hour, and those that are left this hour."""
 HOUR = 3600
 DEMO = 50
 """Requests an hour of a new key of Unsplash, until the server says another number."""

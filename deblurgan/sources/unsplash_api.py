@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, new_file
-from deblurgan.sources.rate_limit import Allowance
+from deblurgan.sources.rate_limit import LIMIT, REMAINING, Allowance
 from deblurgan.sources.web import Gone, Refused, Session, address_for_people, retry_after
 
 API = "https://api.unsplash.com"
@@ -29,8 +29,6 @@ REFERRAL = "?utm_source=deblurgan_pipeline&utm_medium=referral"
 """Unsplash's terms ask for this at the end of each link to it."""
 PAGE = 30
 """Photos in an answer, at most."""
-LIMIT, REMAINING = "X-Ratelimit-Limit", "X-Ratelimit-Remaining"
-"""Headers by which Unsplash says how many requests an hour has, and how many are left of them."""
 
 
 @dataclass(frozen=True)
