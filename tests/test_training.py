@@ -1,11 +1,11 @@
 """The training step, the schedule, the crops and what is watched."""
 
+import contextlib
 import io
 import json
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -906,45 +906,42 @@ def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monke
     assert not (workspace / "models/generator.keras").exists()
 
 
-TWO_DEVICES = (
-    "from stages.train import main, reported; import tensorflow as tf; "
-    "parts = [tf.config.LogicalDeviceConfiguration()] * 2; "
-    "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], parts)\n"
-    "with reported('train'): main()"
-)
-
-
 @pytest.mark.parametrize(
-    ("changes", "env", "start", "said"),
+    ("changes", "environment", "found", "said"),
     [
+        ({"jit": True}, {}, 1, "train.jit has no effect on TensorFlow with train.deterministic: set one of them to"),
         (
-            {"jit": True}, {}, ["-m", "stages.train"],
-            "train.jit has no effect on TensorFlow with train.deterministic: set one of them to false",
-        ),
-        (
-            {"jit": True, "deterministic": False}, {}, ["-c", TWO_DEVICES],
+            {"jit": True, "deterministic": False}, {}, 2,
             "train.jit works with one device on TensorFlow, not with 2: set it to false, hide the others "
             "(CUDA_VISIBLE_DEVICES), or set KERAS_BACKEND=jax",
         ),
         (
-            {}, {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}, ["-m", "stages.train"],
+            {}, {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}, 1,
             "KERAS_DISTRIBUTION_NUM_PROCESSES is set, but several hosts train together on JAX only: set "
             "KERAS_BACKEND=jax",
         ),
-        (
-            {}, {
-                "KERAS_BACKEND": "jax", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
-                "KERAS_DISTRIBUTION_PROCESS_ID": "first",
-            }, ["-m", "stages.train"],
-            "hosts do not find each other, see KERAS_DISTRIBUTION_NUM_PROCESSES, KERAS_DISTRIBUTION_JOB_ADDRESSES, "
-            "KERAS_DISTRIBUTION_PROCESS_ID: invalid literal for int() with base 10: 'first'",
-        ),
     ],
 )  # fmt: skip
-def test_what_devices_and_hosts_cannot_do_is_one_line(tmp_path, changes, env, start, said):
-    shutil.copy(OWN, tmp_path / "params.yaml")
-    edit_params(tmp_path, {"train": changes})
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow", **env}
-    done = subprocess.run([sys.executable, *start], cwd=tmp_path, env=env, capture_output=True, text=True)
+def test_what_devices_and_hosts_cannot_do_on_tensorflow_is_said(
+    workspace, monkeypatch, changes, environment, found, said
+):
+    edit_params(workspace, {"train": changes})
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    listed = tf.config.list_logical_devices
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: listed(kind) * found)
+    monkeypatch.setattr("deblurgan.training.devices._spread_over", lambda _: contextlib.nullcontext())
+    with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+        stages.train.main()
+
+
+def test_hosts_that_do_not_find_each_other_are_one_line(workspace):
+    hosts = {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2", "KERAS_DISTRIBUTION_PROCESS_ID": "first"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax", **hosts}
+    done = subprocess.run([sys.executable, "-m", "stages.train"], env=env, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == f"train: error: {said}\n"
+    assert done.stderr == (
+        "train: error: hosts do not find each other, see KERAS_DISTRIBUTION_NUM_PROCESSES, "
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_PROCESS_ID: invalid literal for int() with base 10: "
+        "'first'\n"
+    )
