@@ -21,7 +21,7 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.synthesize
 
-KILLS = 10
+KILLS = 6
 
 
 def stage_process(name: str, **env: str) -> subprocess.Popen:

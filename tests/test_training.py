@@ -207,16 +207,6 @@ def test_validation_measures_psnr_as_it_is_defined():
     assert logs["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_two_runs_give_the_same_weights():
-    def run():
-        gan = model()
-        gan.fit(sequence_of(crop=16, critic_steps=1), epochs=2, steps_per_epoch=3, shuffle=False, verbose=0)
-        return gan.averaged.get_weights()
-
-    for a, b in zip(run(), run(), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def images_of(both):
     blur, sharp = both
     return Images(Frame(sharp), Frame(blur))
