@@ -54,7 +54,7 @@ def kill_when(name: str, moment, **env: str) -> bool:
     """Start a stage, kill it when `moment` says so; whether it had not finished before."""
     process = stage_process(name, **env)
     while process.poll() is None and not moment():
-        time.sleep(0.001)
+        time.sleep(0.005)
     running_still = process.poll() is None
     process.kill()
     process.communicate()

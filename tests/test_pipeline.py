@@ -141,9 +141,11 @@ def train_until(repo: Repo, moment: int | None) -> None:
     )  # fmt: skip
     results = [repo.root / name for name in ("models/generator.keras", "metrics/train.json")]
     # not before the stage runs: until then DVC may be writing its own lock file, which a kill there leaves broken
-    while not is_training(process.pid) or len(lines_of(curve)) <= (moment or -1):
+    started = False
+    while not started or len(lines_of(curve)) <= (moment or -1):
         assert process.poll() is None
-        time.sleep(0.02)
+        time.sleep(0.05)
+        started = started or is_training(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not any(path.exists() for path in results)
