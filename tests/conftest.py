@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+from deblurgan.parallel import usable_cores
 from deblurgan.params import Generator
 
 NOT_OURS = (
@@ -183,6 +184,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: a process more than cores, since many tests wait for servers and clocks."""
+    return usable_cores() + 1
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> Repo:

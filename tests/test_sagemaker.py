@@ -2,10 +2,8 @@
 
 import io
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -133,9 +131,11 @@ def test_a_training_there_that_is_interrupted_gives_what_one_here_gives(platform
     """Machines are taken away, once with notice and once without; then nothing is trained a second time."""
     monkeypatch.setattr(reporting, "PERIOD", 0.05)
     monkeypatch.setattr(watching, "POLL", 1)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_CACHE": str(Path("here").absolute())}
-    subprocess.run([sys.executable, "-m", "stages.train"], env=env, check=True, capture_output=True)
+    with monkeypatch.context() as patch:
+        patch.setenv("DEBLURGAN_CACHE", str(Path("here").absolute()))
+        stages.train.main()
     here = outputs()
+    capsys.readouterr()
     for path in ("models/generator.keras", "metrics/train.json"):
         Path(path).unlink()
     monkeypatch.setenv("DEBLURGAN_TRAIN", "sagemaker")
