@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -172,6 +172,16 @@ def fresh_copy(root: Path, home: Path) -> Repo:
     repo.git("init", "-q", "-b", "main")
     repo.commit("Start")
     return repo
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Compute step by step: to compile a training takes longer than a few steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

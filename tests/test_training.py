@@ -247,7 +247,7 @@ def test_hosts_share_each_batch():
     np.testing.assert_array_equal(parts[1], items[1][0])
 
 
-def test_fit_sees_each_step_once_and_in_order():
+def test_fit_sees_each_step_once_and_in_order(eager):
     seen = []
 
     class Spy(CropSequence):
@@ -482,7 +482,7 @@ def test_crops_are_the_same_from_memory_and_from_files(tmp_path, share, capsys):
     assert "0.0 GB of free memory would hold all, or smaller frames (resize.mode, resize.width and" in said[1]
 
 
-def test_frames_that_are_decoded_on_the_way_train_as_others_do(tmp_path):
+def test_frames_that_are_decoded_on_the_way_train_as_others_do(tmp_path, eager):
     """Over several epochs: Keras's own workers would begin with the first batch again in each."""
     write_some_of_both(tmp_path)
     weights = []
@@ -497,7 +497,7 @@ def test_frames_that_are_decoded_on_the_way_train_as_others_do(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_damaged_frame_is_named_whenever_it_is_met(tmp_path):
+def test_a_damaged_frame_is_named_whenever_it_is_met(tmp_path, eager):
     write_some_of_both(tmp_path)
     path = tmp_path / "train/gopro/s/blur/0.png"
     path.write_bytes(path.read_bytes()[:3000])
@@ -614,7 +614,7 @@ def test_a_training_from_random_weights_has_time_to_come_up():
     assert stops_at(24.0, 7.0, 7.1, 7.0, 7.1, 7.2, 7.1, 7.1) == 5
 
 
-def test_a_step_that_breaks_the_generator_stops_a_real_training_at_once(monkeypatch):
+def test_a_step_that_breaks_the_generator_stops_a_real_training_at_once(eager):
     gan = model(lambda_adversarial=0.0, steps=6, learning_rate=0.001)
     step = gan.train_step
 
@@ -690,7 +690,7 @@ def test_the_best_generator_of_validation_survives_later_and_worse_ones(tmp_path
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_what_is_kept_is_the_best_generator_or_the_last(workspace, monkeypatch, keep):
+def test_what_is_kept_is_the_best_generator_or_the_last(workspace, monkeypatch, eager, keep):
     tiny = {"steps": 3, "validate_every": 1, "batch_size": 1, "crop": 16, "sample_at": [0], "keep": keep, "ema": 0.0}
     edit_params(workspace, {"train": {**tiny, "learning_rate": 0.5, "lambda_adversarial": 0.0}})
     write_training_data(workspace)
@@ -871,7 +871,7 @@ def write_training_data(root) -> None:
             write_png(root / f"data/resized/{split}/gopro/s/{half}/1.png", some_photo(seed=len(half)) // 4 + 96)
 
 
-def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monkeypatch):
+def test_a_training_that_diverges_keeps_its_last_good_generator(workspace, monkeypatch, eager):
     write_training_data(workspace)
     changes = {"steps": 8, "validate_every": 2, "sample_at": [0], "lambda_adversarial": 0, "deterministic": False}
     edit_params(workspace, {"train": changes})
