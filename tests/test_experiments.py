@@ -7,13 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import PARAMS, ROOT, Repo, contents, edit_params
 
 from deblurgan import presets
 from deblurgan.errors import UserError
-from deblurgan.networks.model_files import load_generator
 from deblurgan.params import check
 from deblurgan.training.revisions import find_model
 from deblurgan.yaml_files import read_yaml
@@ -64,23 +62,13 @@ def test_a_table_of_experiments_fits_a_terminal(repo: Repo, queued: str):
         assert any(f"[{name}]" in line and all(f" {value} " in line for value in values) for line in table), name
 
 
-FIND = "import sys; from pathlib import Path; from deblurgan.training.revisions import find_model as find; "
-FOUND = FIND + "sys.stdout.write(find(sys.argv[1], Path('models/generator.keras')).as_posix())"
-
-
 def test_a_training_starts_from_the_generator_of_a_revision(repo: Repo):
-    """Though DVC deletes the one in the workspace before the stage runs."""
+    """Though DVC deletes the one in the workspace before the stage runs; without steps it stays as it was."""
     twin = repo.copy(repo.root.parent / "tuned")
     before = (twin.root / "models/generator.keras").read_bytes()
-    path = twin.run(sys.executable, "-c", FOUND, "HEAD")
-    assert Path(path.splitlines()[-1]).read_bytes() == before
-    edit_params(twin.root, {"train": {"init_from": "HEAD", "learning_rate": 1e-8, "ema": 0.0}})
-    twin.dvc("repro", "train")
-    old, new = twin.root / "models/old.keras", twin.root / "models/generator.keras"
-    old.write_bytes(before)
-    first, second = (load_generator(path).get_weights() for path in (old, new))
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    edit_params(twin.root, {"train": {"init_from": "HEAD", "steps": 0}})
+    assert "Running stage 'train'" in twin.dvc("repro", "train")
+    assert (twin.root / "models/generator.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize(
