@@ -1,12 +1,12 @@
 """Trains a small model on the backend that KERAS_BACKEND names: what other tests run in a process of its own.
 
-`python backends.py OUT.npz PRECISION DEVICES DROPOUT EPOCHS...` runs that many epochs on so many devices made of one
-processor, in as many runs as there are numbers, each going on from the checkpoint of the one before (in OUT.kept). It
-writes the weights, the logs of the last epoch, and how many epochs the last run found done. Without dropout the first
-step depends on no backend. WINOGRAD_CHANNELS is how many channels a convolution needs to be computed by that algorithm.
+`python backends.py FOLDER DEVICES NAME...` makes those of `TRAININGS` on so many devices made of one processor, one
+after the other: starting a backend takes longer than a training. FOLDER/NAME.npz holds the weights, the logs of the
+last epoch, and how many epochs the last run found done.
 """
 
-import os
+import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,6 +27,30 @@ STEPS = 2
 """In an epoch."""
 CLIP = 0.5
 """Norm to which gradients are cut."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Epochs in as many runs as there are numbers, each going on from the checkpoint of the one before.
+
+    Without dropout the first step depends on no backend.
+    """
+
+    precision: str = "float32"
+    dropout: float = 0.0
+    epochs: tuple[int, ...] = (1,)
+    winograd: int = winograd.CHANNELS
+    """How many channels a convolution needs to be computed by that algorithm."""
+
+
+TRAININGS = {
+    "plain": Training(),
+    "winograd": Training(winograd=4),
+    "mixed_bfloat16": Training("mixed_bfloat16"),
+    "mixed_float16": Training("mixed_float16"),
+    "whole": Training(dropout=0.5, epochs=(3,)),
+    "parts": Training(dropout=0.5, epochs=(1, 3)),
+}
 
 
 def params(precision: str, dropout: float) -> Params:
@@ -95,24 +119,33 @@ def devices_of_one_processor(count: int) -> None:
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
 
-def main() -> None:
-    out, precision, count, dropout, *epochs = sys.argv[1:]
-    devices_of_one_processor(int(count))
-    gan.build_features = small_features
-    winograd.CHANNELS = int(os.environ.get("WINOGRAD_CHANNELS", winograd.CHANNELS))
-    folder, p = Path(out).with_suffix(".kept"), params(precision, float(dropout))
-    folder.mkdir(exist_ok=True)
-    for number in map(int, epochs):
+def train(training: Training, out: Path, count: int) -> None:
+    """Make a training; only the first of several hosts has a checkpoint to go on from."""
+    winograd.CHANNELS = training.winograd
+    folder, p = out.with_suffix(".kept"), params(training.precision, training.dropout)
+    folder.mkdir()
+    for epochs in training.epochs:
         with devices.all_devices(p.train.batch_size) as share:
             keras.utils.set_random_seed(1)
-            assert share.devices == int(count)
+            assert share.devices == count
             model = build(p.generator, p.critic, p.train, p.seed)
             if not p.generator.dropout:
                 model = with_the_same_start(model)
-            logs, first = fit(model, p, folder, number, share)
+            logs, first = fit(model, p, folder, epochs, share)
             restored = model.restored(centre_crops(pairs(), 24)[0])
+        if share.host:
+            shutil.rmtree(folder)
+            folder.mkdir()
     weights = {f"weight {i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(model.state)}
     np.savez(out, first=first, restored=restored, **weights, **{f"log {name}": value for name, value in logs.items()})
+
+
+def main() -> None:
+    folder, count, *names = sys.argv[1:]
+    devices_of_one_processor(int(count))
+    gan.build_features = small_features
+    for name in names:
+        train(TRAININGS[name], Path(folder) / f"{name}.npz", int(count))
 
 
 if __name__ == "__main__":

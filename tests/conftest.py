@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +15,7 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+from deblurgan.parallel import usable_cores
 from deblurgan.params import Generator
 
 NOT_OURS = (
@@ -173,6 +175,16 @@ def fresh_copy(root: Path, home: Path) -> Repo:
 
 
 @pytest.fixture
+def eager() -> Iterator[None]:
+    """Compute step by step: to compile a training takes longer than a few steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the tiny parameters and a cache of its own, to call a stage's `main` in."""
     shutil.copy(PARAMS, tmp_path)
@@ -184,22 +196,63 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: a process more than cores, since many tests wait for servers and clocks."""
+    return usable_cores() + 1
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> Repo:
+    """A repository that the first process that asks for it makes, below a folder that all find.
+
+    Parameters
+    ----------
+    tmp_path_factory
+        Of pytest.
+    name
+        Of its folder.
+    make
+        Fills the folder; what it returns is the repository's `first_output`.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root, home, output = shared / "one" / name, shared / "home", shared / f"output of {name}.txt"
+    home.mkdir(exist_ok=True)
+    with FileLock(output.with_suffix(".lock")):
+        if not output.exists():
+            output.write_text(make(root))
+    repo = Repo(root, home)
+    repo.first_output = output.read_text()
+    return repo
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """A copy in which the whole pipeline has run and is committed. Do not change it: copy it.
 
-    The first process that asks for it makes it; `first_output` holds what the pipeline printed.
+    `first_output` holds what the pipeline printed.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    root, home, output = shared / "one/a clone", shared / "home", shared / "first_output.txt"
-    with FileLock(shared / "finished.lock"):
-        if not output.exists():
-            home.mkdir()
-            repo = fresh_copy(root, home)
-            printed = repo.dvc("repro")
-            repo.commit("Run the pipeline")
-            output.write_text(printed)
-    repo = Repo(root, home)
-    repo.first_output = output.read_text()
-    return repo
+
+    def make(root: Path) -> str:
+        repo = fresh_copy(root, root.parents[1] / "home")
+        printed = repo.dvc("repro")
+        repo.commit("Run the pipeline")
+        return printed
+
+    return made_once(tmp_path_factory, "a clone", make)
+
+
+@pytest.fixture(scope="session")
+def heavier(tmp_path_factory: pytest.TempPathFactory, finished: Repo) -> Repo:
+    """A copy of `finished` with an experiment of that name, applied and committed. Do not change it: copy it.
+
+    `first_output` holds what the experiment printed.
+    """
+
+    def make(root: Path) -> str:
+        repo = finished.copy(root)
+        printed = repo.dvc("exp", "run", "-n", "heavier", "-S", "train.lambda_pixel=50")
+        repo.commit("Heavier pixel loss")
+        return printed
+
+    return made_once(tmp_path_factory, "heavier", make)

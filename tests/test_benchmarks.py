@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import PARAMS, ROOT, SMALL
 from PIL import Image
 
@@ -89,14 +88,6 @@ def workers_here(monkeypatch):
         return subprocess.CompletedProcess(command, 0, output.getvalue(), "")
 
     monkeypatch.setattr(subprocess, "run", run)
-
-
-@pytest.fixture
-def eager():
-    """Compute step by step: to compile a training takes longer than these few steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_deblur(monkeypatch, capsys, workers_here):

@@ -35,6 +35,7 @@ from deblurgan.restoration.kernel_estimation import (
 )
 from deblurgan.restoration.kernel_selection import Estimate, estimate_blur
 
+pytestmark = pytest.mark.xdist_group("blind")  # what they share is made once
 SIDE = 25
 kernels = st.integers(0, 10**6).map(
     lambda seed: ndimage.gaussian_filter(np.random.default_rng(seed).random((9, 9)) ** 6, 0.6)

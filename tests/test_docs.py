@@ -104,7 +104,8 @@ def test_the_front_door_lists_its_commands_and_each_explains_itself():
         command = [sys.executable, "-m", "deblurgan", *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert all(re.search(rf"^  {name} ", said(), flags=re.MULTILINE) for name in COMMANDS)
+    listed = said()
+    assert all(re.search(rf"^  {name} ", listed, flags=re.MULTILINE) for name in COMMANDS)
     for name in COMMANDS:
         assert f"python -m deblurgan {name}" in said(name, "--help")
 

@@ -261,7 +261,7 @@ def test_a_pull_that_is_killed_loses_nothing_and_brings_nothing_twice(s3, monkey
         )
         enough = (n + 1) * len(names) // (KILLS + 2)
         while process.poll() is None and len(whole()) < enough:
-            time.sleep(0.002)
+            time.sleep(0.02)
         killed += process.poll() is None
         process.kill()
         process.wait()

@@ -19,7 +19,7 @@ from deblurgan.errors import UserError
 from deblurgan.events import command
 from deblurgan.events.process import process
 
-KILLED = int(os.environ.get("DEBLURGAN_TEST_KILLED", "200"))
+KILLED = int(os.environ.get("DEBLURGAN_TEST_KILLED", "120"))
 """Objects of the test with kills; 500 take minutes."""
 KILLS, FAULTY = 6, 40
 """Kills, and objects of the test with faults."""
@@ -68,7 +68,7 @@ def put_all(live: Live, number: int) -> list[str]:
     return keys
 
 
-def wait_until(true, seconds: float = 60, pause: float = 0.05):
+def wait_until(true, seconds: float = 60, pause: float = 0.2):
     end = time.monotonic() + seconds
     while not (value := true()):
         assert time.monotonic() < end

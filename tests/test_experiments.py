@@ -7,13 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import PARAMS, ROOT, Repo, contents, edit_params
 
 from deblurgan import presets
 from deblurgan.errors import UserError
-from deblurgan.networks.model_files import load_generator
 from deblurgan.params import check
 from deblurgan.training.revisions import find_model
 from deblurgan.yaml_files import read_yaml
@@ -22,12 +20,21 @@ pytestmark = pytest.mark.xdist_group("experiments")  # what they share is made o
 
 
 @pytest.fixture(scope="module")
-def repo(finished: Repo, tmp_path_factory) -> Repo:
-    """A finished copy with one experiment more, applied and committed."""
-    repo = finished.copy(tmp_path_factory.mktemp("experiments") / "repo")
-    repo.dvc("exp", "run", "-n", "heavier", "-S", "train.lambda_pixel=50")
-    repo.commit("Heavier pixel loss")
-    return repo
+def repo(heavier: Repo, tmp_path_factory) -> Repo:
+    return heavier.copy(tmp_path_factory.mktemp("experiments") / "repo")
+
+
+@pytest.fixture(scope="module")
+def queued(repo: Repo) -> str:
+    """A pair of experiments more, from the queue; what DVC says of them when they have ended."""
+    repo.dvc("exp", "run", "--queue", "-n", "pair", "-S", "evaluate.panels=2,3")
+    repo.dvc("queue", "start", "-j", "1")
+    while "Queued" in (state := repo.dvc("queue", "status")) or "Running" in state:
+        for _ in range(20):  # a look at the results is cheaper than DVC
+            time.sleep(0.5)
+            if repo.git("for-each-ref", "refs/exps").count("/pair-") == 2:
+                break
+    return state
 
 
 def test_comparisons_show_what_changed(repo: Repo):
@@ -44,36 +51,24 @@ def test_comparisons_show_what_changed(repo: Repo):
         assert title in page
 
 
-def test_a_table_of_experiments_fits_a_terminal(repo: Repo):
+def test_a_table_of_experiments_fits_a_terminal(repo: Repo, queued: str):
     """Names, what was changed, and the few figures that people compare: in 120 columns."""
-    repo.dvc("exp", "run", "-n", "another-name", "-S", "train.lambda_pixel=40", "-S", "evaluate.panels=2")
-    repo.git("checkout", "-q", "-f", ".")
     table = repo.run("make", "-o", "install", "experiments").splitlines()
     assert max(map(len, table)) <= 120
     heads = next(line.split() for line in table if "Experiment" in line)
     figures = ["psnr", "psnr_gain", "ssim", "val_psnr"]
     assert sorted(heads) == sorted(["Experiment", *figures, "train.lambda_pixel", "evaluate.panels"])
-    assert any("[another-name]" in line and " 40 " in line for line in table)
-    assert any("[heavier]" in line and " 50 " in line for line in table)
-
-
-FIND = "import sys; from pathlib import Path; from deblurgan.training.revisions import find_model as find; "
-FOUND = FIND + "sys.stdout.write(find(sys.argv[1], Path('models/generator.keras')).as_posix())"
+    for name, *values in (("heavier", 50, 1), ("pair-1", 50, 2), ("pair-2", 50, 3)):
+        assert any(f"[{name}]" in line and all(f" {value} " in line for value in values) for line in table), name
 
 
 def test_a_training_starts_from_the_generator_of_a_revision(repo: Repo):
-    """Though DVC deletes the one in the workspace before the stage runs."""
+    """Though DVC deletes the one in the workspace before the stage runs; without steps it stays as it was."""
     twin = repo.copy(repo.root.parent / "tuned")
     before = (twin.root / "models/generator.keras").read_bytes()
-    path = twin.run(sys.executable, "-c", FOUND, "HEAD")
-    assert Path(path.splitlines()[-1]).read_bytes() == before
-    edit_params(twin.root, {"train": {"init_from": "HEAD", "learning_rate": 1e-8, "ema": 0.0}})
-    twin.dvc("repro", "train")
-    old, new = twin.root / "models/old.keras", twin.root / "models/generator.keras"
-    old.write_bytes(before)
-    first, second = (load_generator(path).get_weights() for path in (old, new))
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    edit_params(twin.root, {"train": {"init_from": "HEAD", "steps": 0}})
+    assert "Running stage 'train'" in twin.dvc("repro", "train")
+    assert (twin.root / "models/generator.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -95,12 +90,8 @@ def test_a_start_that_cannot_be_had_is_one_line(name, said, monkeypatch, tmp_pat
         find_model(name, Path("models/generator.keras"))
 
 
-def test_queued_pair_of_experiments(repo: Repo):
-    repo.dvc("exp", "run", "--queue", "-S", "evaluate.panels=2,3")
-    repo.dvc("queue", "start", "-j", "1")
-    while "Queued" in (state := repo.dvc("queue", "status")) or "Running" in state:
-        time.sleep(1)
-    assert state.count("Success") == 2, state
+def test_queued_pair_of_experiments(repo: Repo, queued: str):
+    assert queued.count("Success") == 2, queued
     rows = json.loads(repo.dvc("exp", "show", "--json"))
     panels = {
         revision["data"]["params"]["params.yaml"]["data"]["evaluate"]["panels"]

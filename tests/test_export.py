@@ -1,5 +1,6 @@
 """Exported generators: the same results as Keras's, the same bytes every time, and no TensorFlow where they restore."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from deblurgan.restoration import neural, tiles
 from deblurgan.restoration.exported import ExportedGenerator, export_of
 from deblurgan.restoration.traits import Traits
 
+pytestmark = pytest.mark.xdist_group("export")  # what they share is made once
 NAFNET = SMALL.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"})
 GENERATORS = {
     "resnet": SMALL,
@@ -136,29 +138,46 @@ def test_a_litert_file_restores_any_size_and_describes_itself(exported, tmp_path
         assert 0 < np.sqrt(np.square(error).mean()) < 0.01  # weights in float16
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """A folder with a generator and both of its exports, made once by the command."""
+    root = tmp_path_factory.mktemp("models")
+    (root / stages.export.MODEL).parent.mkdir()
+    saved(root, "unet").rename(root / stages.export.MODEL)
+    with contextlib.chdir(root):
+        command.main(["--litert"])
+    return root / stages.export.MODEL.parent
+
+
 @pytest.fixture
-def ready(workspace):
+def ready(workspace, models):
+    """A place with test images and a generator that is not exported."""
     rng = np.random.default_rng(0)
     for i in range(3):
         sharp = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
         for kind, image in (("blur", sharp // 2), ("sharp", sharp)):
             write_png(workspace / f"data/resized/test/filmed/scene/{kind}/{i:06d}.png", image)
-    saved(workspace, "unet").rename(workspace / "generator.keras")
-    (workspace / "models").mkdir()
-    (workspace / "generator.keras").rename(stages.export.MODEL)
+    stages.export.MODEL.parent.mkdir()
+    shutil.copy(models / stages.export.MODEL.name, stages.export.MODEL)
     return workspace
 
 
-def test_the_stage_writes_both_files_and_what_they_lose(ready):
+@pytest.fixture
+def with_exports(ready, models):
+    """The same with both exports."""
+    shutil.copytree(models, stages.export.MODEL.parent, dirs_exist_ok=True)
+    return ready
+
+
+def test_the_stage_writes_both_files_and_what_they_lose(ready, models):
     stages.export.main()
     found = json.loads(stages.export.METRICS.read_text())
     assert found["crops"] == 3
     assert found["onnx"]["largest_difference"] < 1e-4
     assert found["litert"]["psnr_lost"] < 0.05
     assert found["onnx"]["psnr"] == pytest.approx(found["keras"]["psnr"], abs=1e-3)
-    before = [path.read_bytes() for path in (stages.export.ONNX, stages.export.LITERT)]
-    stages.export.main()
-    assert before == [path.read_bytes() for path in (stages.export.ONNX, stages.export.LITERT)]
+    for path in (stages.export.ONNX, stages.export.LITERT):  # the command's, made before
+        assert path.read_bytes() == (models / path.name).read_bytes()
 
 
 def test_without_test_images_the_files_are_compared_on_shapes_and_noise(ready, capsys):
@@ -193,22 +212,21 @@ assert not {"tensorflow", "keras", "jax"} & set(sys.modules), "slow"
 """
 
 
-def test_the_command_restores_by_it_without_tensorflow(ready):
-    write_png(ready / "a.png", np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
-    command.main([])
+def test_the_command_restores_by_it_without_tensorflow(with_exports):
+    write_png(Path("a.png"), np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
     done = subprocess.run(
-        [sys.executable, "-c", RESTORING, "a.png", "--output", "out"], cwd=ready, capture_output=True, text=True,
+        [sys.executable, "-c", RESTORING, "a.png", "--output", "out"], capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     method, _ = neural.restoring(load_generator(stages.export.MODEL))
-    expected = tiles.deblur(method, read_rgb(ready / "a.png"))
-    assert np.abs(read_rgb(ready / "out/a.png").astype(int) - expected).max() <= 1
+    expected = tiles.deblur(method, read_rgb(Path("a.png")))
+    assert np.abs(read_rgb(Path("out/a.png")).astype(int) - expected).max() <= 1
 
 
-def test_an_export_of_another_generator_is_not_taken(ready):
+def test_an_export_of_another_generator_is_not_taken(ready, models):
     assert export_of(stages.export.MODEL) is None
-    command.main([])
+    shutil.copytree(models, stages.export.MODEL.parent, dirs_exist_ok=True)
     assert export_of(stages.export.MODEL)
     save_model(build_generator(SMALL, 3), stages.export.MODEL)
     assert export_of(stages.export.MODEL) is None
@@ -231,14 +249,13 @@ def test_the_pretrained_generators_export_is_of_that_generator():
     assert export_of(ROOT / "pretrained/generator.keras")
 
 
-def test_the_docs_python_restores_a_photo(ready):
-    command.main([])
-    write_png(ready / "photo.png", np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
+def test_the_docs_python_restores_a_photo(with_exports):
+    write_png(Path("photo.png"), np.random.default_rng(1).integers(0, 256, (37, 61, 3), dtype=np.uint8))
     code = (ROOT / "docs/export.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     exec(compile(code, "docs/export.md", "exec"), {})
     method = neural.network(load_generator(stages.export.MODEL), few_sizes=False)  # and no guard
-    expected = tiles.deblur(method, read_rgb(ready / "photo.png"))
-    assert np.abs(read_rgb(ready / "restored.png").astype(int) - expected).max() <= 1
+    expected = tiles.deblur(method, read_rgb(Path("photo.png")))
+    assert np.abs(read_rgb(Path("restored.png")).astype(int) - expected).max() <= 1
 
 
 NODE_MODULES = ROOT / "build/npm/node_modules"

@@ -48,7 +48,7 @@ def test_no_steps_measure_the_given_generator_and_keep_its_file(given):
     assert len(rows) == 2  # a header and the measurement
 
 
-def test_a_given_generator_is_trained_further(given):
+def test_a_given_generator_is_trained_further(given, eager):
     edit_params(given, {"train": {**RECIPE, "steps": 1, "validate_every": 1, "learning_rate": 1e-9, "ema": 0.0}})
     stages.train.main()
     before, after = (load_generator(given / name).get_weights() for name in ("given.keras", "models/generator.keras"))

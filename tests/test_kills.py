@@ -21,7 +21,7 @@ import stages.fetch_unsplash
 import stages.ingest_gopro
 import stages.synthesize
 
-KILLS = 10
+KILLS = 6
 
 
 def stage_process(name: str, **env: str) -> subprocess.Popen:
@@ -54,7 +54,7 @@ def kill_when(name: str, moment, **env: str) -> bool:
     """Start a stage, kill it when `moment` says so; whether it had not finished before."""
     process = stage_process(name, **env)
     while process.poll() is None and not moment():
-        time.sleep(0.001)
+        time.sleep(0.005)
     running_still = process.poll() is None
     process.kill()
     process.communicate()

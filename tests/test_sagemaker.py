@@ -2,10 +2,8 @@
 
 import io
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -59,7 +57,7 @@ def repository(endpoint, workspace, monkeypatch):
             sharp = rng.integers(0, 256, (48, 56, 3), dtype=np.uint8)
             for kind, image in (("sharp", sharp), ("blur", sharp // 2)):
                 write_png(workspace / f"data/resized/{split}/gopro/{split} ü/{kind}/{n}.png", image)
-    edit_params(workspace, {"train": {"steps": 60, "validate_every": 2, "sample_at": [0, 1], "init_from": None}})
+    edit_params(workspace, {"train": {"steps": 40, "validate_every": 2, "sample_at": [0, 1], "init_from": None}})
     write_settings()
     monkeypatch.setattr(watching, "POLL", 0.3)
     return s3
@@ -132,9 +130,12 @@ CANNED = {
 def test_a_training_there_that_is_interrupted_gives_what_one_here_gives(platform, monkeypatch, capsys):
     """Machines are taken away, once with notice and once without; then nothing is trained a second time."""
     monkeypatch.setattr(reporting, "PERIOD", 0.05)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_CACHE": str(Path("here").absolute())}
-    subprocess.run([sys.executable, "-m", "stages.train"], env=env, check=True, capture_output=True)
+    monkeypatch.setattr(watching, "POLL", 1)
+    with monkeypatch.context() as patch:
+        patch.setenv("DEBLURGAN_CACHE", str(Path("here").absolute()))
+        stages.train.main()
     here = outputs()
+    capsys.readouterr()
     for path in ("models/generator.keras", "metrics/train.json"):
         Path(path).unlink()
     monkeypatch.setenv("DEBLURGAN_TRAIN", "sagemaker")
@@ -147,17 +148,17 @@ def test_a_training_there_that_is_interrupted_gives_what_one_here_gives(platform
     assert len([line for line in platform.printed if line.startswith("going on after step")]) == 2
     steps = [int(found[1]) for line in platform.printed if (found := re.match(r"step=(\d+) ", line))]
     assert steps == sorted(steps)
-    assert steps[-1] == 60
+    assert steps[-1] == 40
     shown = capsys.readouterr()
     assert "submitted deblurgan-" in shown.out
-    assert "60/60" in shown.err
+    assert "40/40" in shown.err
     assert "val_psnr" in shown.err
 
     (request,) = platform.requests.values()
     last = {
         metric["Name"]: float(re.findall(metric["Regex"], line)[-1])
         for line in platform.printed
-        if line.startswith("step=60 ")
+        if line.startswith("step=40 ")
         for metric in request["AlgorithmSpecification"]["MetricDefinitions"]
         if re.findall(metric["Regex"], line)
     }
@@ -189,7 +190,7 @@ def test_the_job_is_what_sagemaker_needs(platform, repository):
     assert [channel["ChannelName"] for channel in kept.input_data_config] == ["code", "run", "train", "val"]
     own = {"PYTHONPATH": "/opt/ml/input/data/code", "KERAS_BACKEND": "tensorflow"}
     assert request["Environment"] == {**own, "TF_ENABLE_ONEDNN_OPTS": "1"}  # which the stage sets
-    assert kept.hyper_parameters["train.steps"] == "60"
+    assert kept.hyper_parameters["train.steps"] == "40"
     assert len(kept.hyper_parameters) <= 100
     assert len(name) <= 63
 
