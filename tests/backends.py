@@ -6,6 +6,7 @@ last epoch, and how many epochs the last run found done.
 """
 
 import dataclasses
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -144,6 +145,7 @@ def main() -> None:
     folder, count, *names = sys.argv[1:]
     devices_of_one_processor(int(count))
     gan.build_features = small_features
+    keras.distribution.initialize = functools.cache(keras.distribution.initialize)  # hosts find each other once
     for name in names:
         train(TRAININGS[name], Path(folder) / f"{name}.npz", int(count))
 

@@ -232,7 +232,7 @@ def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
 
 def test_blind(monkeypatch, capsys, tmp_path):
     picture(tmp_path / "photos/a.png", 1, side=120)
-    monkeypatch.setattr(blind.blind, "SIDES", (9,))
+    monkeypatch.setattr(blind.kernel_selection, "SIDES", (9,))
     called(monkeypatch, blind, tmp_path / "photos", "--noise", 1, "--each")
     header, *rows = capsys.readouterr().out.splitlines()
     assert sum("true kernel" in row for row in rows) == len(blind.WAYS)
