@@ -721,7 +721,8 @@ def test_before_a_training_photos_are_deblurred_by_the_generator_that_comes_with
         deblurred("a.png", "--output", "out", "--overwrite", model=named)
         results.append((tmp_path / "out/a.png").read_bytes())
         assert ("comes with the project" in capsys.readouterr().err) == (named is None)
-    assert results[0] == results[1]
+    one, other = (np.asarray(Image.open(io.BytesIO(result)), int) for result in results)
+    assert np.abs(one - other).max() <= 1  # by Keras or by its exported twin: the last bits differ
     (tmp_path / "models").mkdir()
     shutil.copy(model, tmp_path / "models/generator.keras")
     deblurred("a.png", "--output", "out", "--overwrite")
