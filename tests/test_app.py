@@ -356,34 +356,33 @@ def test_a_worker_that_dies_is_a_reason_and_the_next_photo_is_done(process, tmp_
     assert process.child.pid != first
 
 
+def heard_until_cancelled(process: Process, order: Order, kind: type) -> int:
+    """Cancel a photo at its first message of a kind: how many of them come until it has stopped."""
+    cancelled, heard = threading.Event(), 0
+    for message in process.restore(order, cancelled):
+        if isinstance(message, kind):
+            heard += 1
+            cancelled.set()
+    assert message == Failed("cancelled")
+    return heard
+
+
 def test_a_photo_that_is_cancelled_stops_between_tiles(process, tmp_path):
     order = Order(png(tmp_path / "large.png", 3000), tmp_path / "out", ("--algorithm", "richardson-lucy"))
     order.folder.mkdir()
-    cancelled, tiles = threading.Event(), 0
-    for message in process.restore(order, cancelled):
-        if isinstance(message, Tiles):
-            tiles += 1
-            cancelled.set()
-    assert message == Failed("cancelled")
-    assert tiles < 9
+    assert heard_until_cancelled(process, order, Tiles) < 9
     assert not (order.folder / "large.png").exists()
 
 
 def test_the_search_for_a_blur_is_told_and_can_be_cancelled(process, tmp_path):
     photo = tmp_path / "coffee.png"
-    Image.fromarray(ndimage.uniform_filter(data.coffee()[100:260, 200:360], (9, 9, 1))).save(photo)
+    Image.fromarray(ndimage.uniform_filter(data.coffee()[:256, :256], (9, 9, 1))).save(photo)
     order = Order(photo, tmp_path / "out", ("--algorithm", "blind", "--kernel-size", "9"))
     order.folder.mkdir()
     shares = [message.share for message in process.restore(order, threading.Event()) if isinstance(message, Looked)]
     assert shares == sorted(shares)
     assert shares[0] < 0.5 < shares[-1] <= 1
-    cancelled, heard = threading.Event(), 0
-    for message in process.restore(order, cancelled):
-        if isinstance(message, Looked):
-            heard += 1
-            cancelled.set()
-    assert message == Failed("cancelled")
-    assert heard < len(shares)
+    assert heard_until_cancelled(process, order, Looked) < len(shares)
 
 
 def test_an_idle_worker_ends(tmp_path):

@@ -59,19 +59,16 @@ class Process:
         try:
             pipe.send(order)
             while not isinstance(last, Restored | Failed):
+                if cancelled.is_set() and not asked:  # however fast messages come
+                    asked = time.monotonic()
+                    pipe.send(Cancel())
                 if pipe.poll(POLL):
                     last = pipe.recv()
                     yield last
-                elif cancelled.is_set():
-                    if not asked:
-                        asked = time.monotonic()
-                        pipe.send(Cancel())
-                    if time.monotonic() - asked > GRACE:
-                        self.end()
-                        last = Failed("cancelled")
-                        yield last
-                    else:
-                        yield None
+                elif asked and time.monotonic() - asked > GRACE:
+                    self.end()
+                    last = Failed("cancelled")
+                    yield last
                 else:
                     yield None
         except (EOFError, OSError):
