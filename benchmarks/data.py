@@ -13,7 +13,6 @@ import functools
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,9 +24,10 @@ from PIL import Image
 from ruamel.yaml import YAML
 from scipy.signal import fftconvolve
 
-from benchmarks.memory import watched
+from benchmarks.memory import run_watched
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.trajectory import random_path
+from deblurgan.errors import reported
 from deblurgan.images import from_linear, quantize, to_linear
 from deblurgan.sources import bundled
 
@@ -98,12 +98,8 @@ def measure(root: Path, name: str, size: str, workers: int) -> tuple[float, floa
     set_size(root, size)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_WORKERS": str(workers)}
     command = [sys.executable, "-c", VARIANTS[name].format(size=size) + TIMED]
-    process = subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    with watched(process.pid) as peak:
-        output, _ = process.communicate()
-    if process.returncode:
-        sys.exit(f"{name} failed: run it in {root}")
-    return float(output.splitlines()[-1]), peak.bytes / 1e6
+    ran = run_watched(command, root, env)
+    return float(ran.printed.splitlines()[-1]), ran.peak / 1e6
 
 
 def bar(label: str, value: float, limit: float) -> None:
@@ -205,4 +201,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported("data"):
+        main()

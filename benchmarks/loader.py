@@ -2,8 +2,8 @@
 
     dvc repro train && python -m benchmarks.loader
 
-Reads `data/resized`, `params.yaml` and `metrics/speed.json`. One thread, which works while the devices compute; a few
-where frames do not fit into memory and are decoded for each crop.
+Reads `data/resized`, `params.yaml` and `metrics/speed.json`. As many threads as a training has cut crops while the
+devices compute.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from deblurgan.memory import free_memory
 from deblurgan.params import load
 from deblurgan.training.batches import CropSequence
-from deblurgan.training.frames import keep_in_memory, load_pairs
+from deblurgan.training.frames import keep_in_memory, load_pairs, loader_threads
 
 SECONDS = 5
 
@@ -44,9 +44,11 @@ def main() -> None:
         settings = t.model_copy(update=changes)
         pairs = load_pairs(Path("data/resized"), "train", t.crop, fresh=settings.fresh_blur)
         for place, free in (("decoded on the way", 0), ("in memory", free_memory())):
-            threads = keep_in_memory(pairs, 0, t.crop, free)
-            cut = images_per_second(CropSequence(pairs, settings, p.seed, p.synthesize, threads=threads))
-            print(f"{name}, {place}, {t.crop}x{t.crop}: {cut:.0f} images/s, {cut / consumed:.1f}x")
+            keep_in_memory(pairs, 0, t.crop, free)
+            for threads in (1, loader_threads()):
+                cut = images_per_second(CropSequence(pairs, settings, p.seed, p.synthesize, threads=threads))
+                how = f"{place}, threads: {threads}, {t.crop}x{t.crop}"
+                print(f"{name}, {how}: {cut:.0f} images/s, {cut / consumed:.1f}x")
 
 
 if __name__ == "__main__":

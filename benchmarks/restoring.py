@@ -12,13 +12,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.memory import watched
-from deblurgan.errors import UserError, reported
+from benchmarks.memory import run_watched
+from deblurgan.errors import reported
 from deblurgan.files import link_or_copy
 from deblurgan.images import write_png
 from deblurgan.pretrained import PRETRAINED
@@ -55,14 +54,8 @@ def workspace(root: Path, photos: int, size: int, model: Path) -> None:
 def measure(root: Path, command: list[str], workers: int) -> tuple[float, float]:
     """Seconds and peak megabytes of a command with its processes."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_WORKERS": str(workers)}
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], cwd=root, env=env, stderr=subprocess.DEVNULL)
-    with watched(process.pid) as peak:
-        process.wait()
-        seconds = time.perf_counter() - start
-    if process.returncode:
-        raise UserError(f"{' '.join(command[:2])} failed: run it to see why")
-    return seconds, peak.bytes / 1e6
+    ran = run_watched([sys.executable, *command], root, env)
+    return ran.seconds, ran.peak / 1e6
 
 
 def main() -> None:

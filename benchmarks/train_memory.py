@@ -10,18 +10,17 @@ is watched from outside. On a CPU networks and batches are in this memory, too; 
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.cost import settings_of
-from benchmarks.memory import watched
+from benchmarks.memory import run_watched
 from benchmarks.train import features_with_random_weights
+from deblurgan.errors import reported
 from deblurgan.images import write_png
 from deblurgan.params import Params
 from deblurgan.resizing import resized
@@ -89,19 +88,14 @@ def main() -> None:
             lay_pairs(root / "data/resized" / split / "frames/scene", pairs, width, height)
         env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_CACHE": str(root / "cache")}
         command = [sys.executable, "-c", STAGE, str(options.memory * 1e9)]
-        started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, text=True)
-        with watched(process.pid) as peak:
-            said, _ = process.communicate()
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            raise SystemExit(f"{said}{options.preset}: the stage exited with {process.returncode}")
+        ran = run_watched(command, root, env, quiet=False)
     print(f"{options.preset}, {options.pairs} pairs of {width}x{height}, a machine of {options.memory:g} GB")
-    print("\n".join(line for line in said.splitlines() if line.startswith(("frames: ", "generator: "))))
-    print(f"{options.steps} steps in {seconds:.0f} s, start and validation included")
-    fits = "fits" if peak.bytes <= options.memory * 1e9 else "does not fit"
-    print(f"most memory: {peak.bytes / 1e9:.1f} GB: {fits}")
+    print("\n".join(line for line in ran.printed.splitlines() if line.startswith(("frames: ", "generator: "))))
+    print(f"{options.steps} steps in {ran.seconds:.0f} s, start and validation included")
+    fits = "fits" if ran.peak <= options.memory * 1e9 else "does not fit"
+    print(f"most memory: {ran.peak / 1e9:.1f} GB: {fits}")
 
 
 if __name__ == "__main__":
-    main()
+    with reported("train_memory"):
+        main()

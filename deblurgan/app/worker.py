@@ -146,7 +146,7 @@ class Bench:
             self.restorer = restorer_of(options)
         self.pipe.send(Ready())
         self.restorer.strength, self.restorer.watched = options.strength, self.watched
-        self.restorer.told = lambda words, share: self.tell(Looked(min(share, 1.0)))
+        self.restorer.told = lambda words, share: self.tell(Looked(share))
         self.restorer.said.clear()  # warnings stand beside each photo, not only the first
         begun = time.monotonic()
         result = order.folder / written_name(order.source)

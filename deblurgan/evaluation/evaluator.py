@@ -22,6 +22,7 @@ from deblurgan.machine import processors, versions
 from deblurgan.parallel import each
 from deblurgan.params import Params
 from deblurgan.restoration.in_workers import SharedFile
+from deblurgan.sampling import evenly_spaced
 from deblurgan.vgg19_weights import described, read_weights
 
 NUMBER = re.compile(r"\d+")
@@ -128,8 +129,7 @@ class Evaluation:
             drawn = self.blur(name)
             groups.setdefault((name[0], drawn.kind if drawn else "filmed"), []).append(name)
         for own in groups.values():
-            places = np.linspace(0, len(own) - 1, min(self.settings.blind_images, len(own))).round().astype(int)
-            found |= {own[place] for place in places}
+            found.update(evenly_spaced(own, self.settings.blind_images))
         return found
 
     def panels(self, pairs: list[Pair], scores: list[Score]) -> Iterator[np.ndarray]:

@@ -9,13 +9,13 @@ from deblurgan.images import read_rgb
 from deblurgan.layout import Pair
 from deblurgan.pictures import error_map, panel
 from deblurgan.restoration.in_workers import SharedFile, deblurred
+from deblurgan.sampling import evenly_spaced
 
 
 def spread(scores: list[Score], count: int) -> list[Score]:
     """Up to `count` scores from the most to the least blurred input, evenly spaced: the same for all models."""
     ordered = sorted(scores, key=lambda s: (s["input_psnr"], s.dataset, s.scene, s.frame))
-    chosen = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
-    return [ordered[i] for i in chosen]
+    return evenly_spaced(ordered, count)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from deblurgan.networks.generators import stride
 from deblurgan.restoration.exported import ExportedGenerator
 from deblurgan.restoration.neural import running
 from deblurgan.restoration.tiles import Restore
+from deblurgan.sampling import evenly_spaced
 
 LARGEST = 1e-4
 """Difference of a value in [-1, 1] from Keras's value at most, for a model in `float32`: 1/78 of a grey level."""
@@ -69,8 +70,8 @@ def middles(pairs: Sequence[Pair], step: int) -> list[tuple[np.ndarray, np.ndarr
     list
         Pairs of `uint8` of shape (H, W, 3), H and W at most `SIDE`.
     """
-    chosen = np.linspace(0, len(pairs) - 1, min(CROPS, len(pairs))).round().astype(int)
-    return [(_middle(read_rgb(pairs[i].blur), step), _middle(read_rgb(pairs[i].sharp), step)) for i in chosen]
+    chosen = evenly_spaced(pairs, CROPS)
+    return [(_middle(read_rgb(pair.blur), step), _middle(read_rgb(pair.sharp), step)) for pair in chosen]
 
 
 def _middle(image: np.ndarray, step: int) -> np.ndarray:

@@ -30,7 +30,7 @@ class Bar(tqdm):
     def told(self, words: str, share: float) -> None:
         """Show what is done, and the share of it."""
         self.set_description_str(f"blur, {words}", refresh=False)
-        self.update(min(share, 1.0) - self.n)
+        self.update(share - self.n)
 
 
 class BlindRestorer(Restorer):

@@ -228,7 +228,7 @@ class _Progress:
                 self.done += pixels
                 if self.told:
                     scale = f"scale {scales.index(level) + 1} of {len(scales)}"
-                    self.told(f"size {number} of {len(self.tried)}, {scale}", self.done / self.total)
+                    self.told(f"size {number} of {len(self.tried)}, {scale}", min(self.done / self.total, 1.0))
 
         return watched
 

@@ -61,7 +61,7 @@ class CropSequence(keras.utils.PyDataset):
     part, parts
         Of so many equal parts of each batch, the one to yield; hosts that train together have one each.
     threads
-        How many cut batches ahead of their turn, where frames are decoded on the way; 1: none does.
+        How many cut batches ahead of their turn; 1: each batch is cut when it is asked for.
 
     Attributes
     ----------

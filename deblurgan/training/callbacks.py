@@ -103,6 +103,10 @@ def psnr_of_each(images: np.ndarray, sharp: np.ndarray) -> np.ndarray:
     return 10 * np.log10(255**2 / np.maximum(errors, 1e-10))
 
 
+def _mean_psnr(images: np.ndarray, sharp: np.ndarray) -> float:
+    return float(psnr_of_each(images, sharp).mean())
+
+
 class Divergence(keras.callbacks.Callback):
     """Stop with one line at a value that is not finite, and where restored images fall far below their blurred input.
 
@@ -138,6 +142,7 @@ class Divergence(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.steps_per_epoch, self.input_psnr, self.crops = steps_per_epoch, input_psnr, crops
+        self.crops_psnr = _mean_psnr(*crops) if crops else math.nan
         self.lowest = min(input_psnr, self.CLEAR) - self.FAR
         self.validated = [self._above(logs["val_psnr"], input_psnr) for logs in history]
         self.looks: list[float] = []
@@ -165,10 +170,12 @@ class Divergence(keras.callbacks.Callback):
 
     def _look(self, step: int, blur: np.ndarray, sharp: np.ndarray) -> None:
         """Restore the crops, by the averaged generator as a validation does."""
-        found, before = (float(psnr_of_each(images, sharp).mean()) for images in (self.model.restored(blur), blur))
-        self.looks.append(self._above(found, before))
+        found = _mean_psnr(self.model.restored(blur), sharp)
+        self.looks.append(self._above(found, self.crops_psnr))
         if self._fallen(self.IN_A_ROW, self.looks) or self._stays_low(self.LOOKS, self.looks):
-            raise self._diverged(f"{len(blur)} validation crops are", found, step, "their blurred input", before)
+            raise self._diverged(
+                f"{len(blur)} validation crops are", found, step, "their blurred input", self.crops_psnr
+            )
 
     def _above(self, found: float, input_psnr: float) -> float:
         """How far a PSNR is above the input's, dB."""

@@ -1,6 +1,5 @@
 """Pairs to train on: which there are, and what of them stays in memory."""
 
-import os
 import string
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
 from deblurgan.layout import Pair, find_pairs
+from deblurgan.parallel import usable_cores
 
 DRAWN = "unsplash"
 """The data set whose blur is drawn from random trajectories, and can be drawn again."""
@@ -22,7 +22,7 @@ FOR_FRAMES = 0.5
 """Share of the free memory that frames may take; networks, batches and libraries need the other half."""
 
 MOST_THREADS = 16
-"""Most threads that decode frames."""
+"""Most threads that decode frames and cut crops."""
 
 
 class Frame:
@@ -154,7 +154,12 @@ def frames_of(pairs: Iterable[Images]) -> list[Frame]:
     return list(dict.fromkeys(frame for frame in frames if frame))
 
 
-def keep_in_memory(pairs: list[Images], validating: int, crop: int, free: int) -> int:
+def loader_threads() -> int:
+    """How many threads cut crops ahead of their turn, so that a fast device does not wait for fresh blur."""
+    return max(2, min(usable_cores(), MOST_THREADS))
+
+
+def keep_in_memory(pairs: list[Images], validating: int, crop: int, free: int) -> None:
     """Decode as many frames as fit into memory, say how many these are, and what to do if it is not all.
 
     Parameters
@@ -167,11 +172,6 @@ def keep_in_memory(pairs: list[Images], validating: int, crop: int, free: int) -
         Their side, pixels.
     free
         Free memory, bytes.
-
-    Returns
-    -------
-    int
-        How many threads should decode the others on the way; 1 if there are none.
 
     Raises
     ------
@@ -191,17 +191,14 @@ def keep_in_memory(pairs: list[Images], validating: int, crop: int, free: int) -
         if room < 0:
             break
         kept.append(frame)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = 1 if len(kept) == len(frames) else max(2, min(cores, MOST_THREADS))
     told = f"frames: {len(frames)}, {needed / 1e9:.1f} GB decoded; {free / 1e9:.1f} GB of memory are free"
-    if threads > 1:
+    if len(kept) < len(frames):
         told += (
-            f": {len(kept)} of them stay in memory, the others are decoded for each crop by {threads} threads, slower; "
+            f": {len(kept)} of them stay in memory, the others are decoded for each crop, slower; "
             f"{(needed + crops) / FOR_FRAMES / 1e9:.1f} GB of free memory would hold all, or smaller frames "
             "(resize.mode, resize.width and resize.height)"
         )
     print(told, flush=True)
-    with ThreadPoolExecutor(min(cores, MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(loader_threads()) as pool:
         for _ in tqdm(pool.map(Frame.keep, kept), "decode", len(kept), leave=False, unit="frame"):
             pass
-    return threads

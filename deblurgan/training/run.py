@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 from dvclive import Live
 
 from deblurgan.errors import UserError
@@ -21,11 +20,12 @@ from deblurgan.files import home_expanded, new_file, sha256_of, write_json
 from deblurgan.memory import free_memory
 from deblurgan.networks.model_files import load_generator, save_model
 from deblurgan.params import Params
+from deblurgan.sampling import evenly_spaced
 from deblurgan.training import devices
 from deblurgan.training.batches import CropSequence, centre_crops
 from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
 from deblurgan.training.checkpoints import Checkpoint, fingerprint, last_checkpoint, meaning_of, scratch
-from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs
+from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs, loader_threads
 from deblurgan.training.gan import DeblurGAN, build
 from deblurgan.training.revisions import find_model
 
@@ -118,7 +118,8 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
     pairs = load_pairs(data, "train", t.crop, fresh=t.fresh_blur)
     val = load_pairs(data, "val", t.crop)
     print(f"train: {len(pairs)} pairs, val: {len(val)}; {t.steps} steps of {t.batch_size} crops {t.crop}x{t.crop}")
-    threads = keep_in_memory(pairs, len(val), t.crop, free_memory()) if t.steps else 1
+    if t.steps:
+        keep_in_memory(pairs, len(val), t.crop, free_memory())
     start = find_model(t.init_from, outputs.model) if t.init_from else None
     model = build(p.generator, p.critic, t, p.seed, load_generator(start) if start else None)
     print(f"generator: {model.generator.count_params():,} parameters, on {backend.device()}")
@@ -134,7 +135,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         """Make the steps after an epoch; an epoch goes from one validation to the next."""
         first = epoch * t.validate_every
         if first < t.steps:
-            crops = CropSequence(pairs, t, p.seed, p.synthesize, first, share.host, share.hosts, threads)
+            crops = CropSequence(pairs, t, p.seed, p.synthesize, first, share.host, share.hosts, loader_threads())
             _fit(model, crops, tuple(crops.part_of(images) for images in validation), epoch, callbacks)
 
     if share.host:  # not the first: it takes the state from the first host's checkpoint
@@ -150,7 +151,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         blur, sharp = (images[: len(val)] for images in validation)  # without those that fill the devices
         progress = Progress(t.steps, done)
         input_psnr = float(psnr_of_each(blur, sharp).mean())
-        some = _some(len(val))
+        some = evenly_spaced(range(len(val)), SAMPLE_ROWS)
         divergence = Divergence(t.validate_every, input_psnr, kept.history, (blur[some], sharp[some]))
         watching = [
             divergence,  # first, so that a training that diverged leaves no checkpoint
@@ -179,7 +180,7 @@ def _measure(model: DeblurGAN, start: Path, outputs: Outputs, validation: tuple,
     logs = {f"val_{name}": float(value) for name, value in sorted(found.items())}
     with Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
         Curves(live, 0, [logs])
-        some = _some(count)
+        some = evenly_spaced(range(count), SAMPLE_ROWS)
         samples = Samples(live, {}, blur[some], sharp[some], {0}, 0)
         samples.set_model(model)
         samples.on_train_begin()
@@ -215,8 +216,3 @@ def _board(name: str) -> Path | None:
     """Where TensorBoard shall find the curves of a training."""
     folder = os.environ.get(TENSORBOARD)
     return home_expanded(folder) / name if folder else None
-
-
-def _some(count: int) -> np.ndarray:
-    """Indices of a few validation crops, spread over all: of sample pictures, and to look at between validations."""
-    return np.linspace(0, count - 1, min(SAMPLE_ROWS, count)).round().astype(int)
