@@ -32,7 +32,7 @@ class Clock(keras.callbacks.Callback):
         self.times.append(time.perf_counter())
 
 
-def settings_of(name: str, vgg_weights: str) -> Params:
+def settings_of(name: str, vgg_weights: str | None = None) -> Params:
     """The parameters of a preset, with these VGG19 weights."""
     preset = read_yaml(ROOT / "presets" / f"{name}.yaml")
     changes = merged(preset, {"train": {"vgg_weights": vgg_weights}})

@@ -1,13 +1,13 @@
-r"""Generators of several architectures, trained equally long on real frames and photos, measured on real test frames.
+r"""A race of generators and recipes: trained equally long, measured on real frames of a scene that none was trained on.
 
-    python -m benchmarks.quality --pairs GOPRO_Large/train --frames GOPRO_240fps --photos BSDS500/train \
-                                 --test GOPRO_Large/test --minutes 20
+    python -m benchmarks.quality --pairs GOPRO_Large/train --frames GOPRO_240fps --photos KODAK \
+                                 --validation REDS/train/000 --minutes 10
 
-Each generator learns by the same recipe, the pixel loss alone: no critic takes part of the time. How many steps fit
-into the minutes is measured first, for all of them, so that the schedule ends in time; run it where nothing else runs.
-High-speed frames are averaged as stored values, as GoPro's `blur` was, photos get synthetic motion blur that mixes
-stored values, too, and the test frames are restored whole. The last column says how visible the grid is on which a
-generator halves and doubles its images (`grid`).
+Each candidate starts from nothing and differs from the preset `pretrain` in what its name says. No critic takes part of
+the time. How many steps fit into the minutes is measured first, for all of them, so that the learning rate has fallen
+in time; run it where nothing else runs. Each is measured after every quarter of its steps, by the averaged generator,
+on a few whole frames. High-speed frames are averaged as stored values, as GoPro's `blur` was. The last column says how
+visible the grid is on which a generator halves and doubles its images (`grid`).
 """
 
 import argparse
@@ -26,38 +26,57 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.cost import settings_of
 from deblurgan.blur.frame_averaging import average_frames
 from deblurgan.blur.synthesis import consecutive
-from deblurgan.evaluation.scores import score, summary
+from deblurgan.errors import UserError, reported
+from deblurgan.evaluation.metrics import psnr
+from deblurgan.files import files_below
 from deblurgan.images import read_rgb
 from deblurgan.layout import find_pairs
-from deblurgan.params import Generator, Params, load
+from deblurgan.params import Generator, Params
 from deblurgan.restoration.neural import deblur
+from deblurgan.sampling import evenly_spaced
 from deblurgan.training.batches import CropSequence
-from deblurgan.training.frames import Frame, Images
-from deblurgan.training.gan import DeblurGAN, build
+from deblurgan.training.frames import Frame, Images, loader_threads
+from deblurgan.training.gan import build
 
 PAPER = {"architecture": "resnet", "filters": 64, "blocks": 9, "norm": "instance", "upsample": "transpose"}
 PAPER |= {"dropout": 0.5, "identity_start": False}
-PLAIN = {**PAPER, "norm": "none", "dropout": 0.0}
-NAFNET = {"architecture": "nafnet", "norm": "layer", "upsample": "shuffle", "dropout": 0.0, "identity_start": True}
-SMALL = {**PLAIN, "filters": 16, "blocks": 4, "identity_start": True}
-UNET = {**SMALL, "architecture": "unet", "blocks": 8, "upsample": "shuffle"}
-GENERATORS: dict[str, dict[str, object]] = {
-    "paper": PAPER,
-    "paper, no norm": PLAIN,
-    "paper, no norm, identity start": {**PLAIN, "identity_start": True},
-    "small": SMALL,
-    "small, resize": {**SMALL, "upsample": "resize"},
-    "small, shuffle": {**SMALL, "upsample": "shuffle"},
-    "small, instance norm": {**SMALL, "norm": "instance"},
-    "small, random start": {**SMALL, "identity_start": False},
-    "unet": UNET,
-    "unet, resize": {**UNET, "upsample": "resize"},
-    "unet, 24 filters": {**UNET, "filters": 24},
-    "nafnet 16": {**NAFNET, "filters": 16, "blocks": 4},
-    "nafnet 32": {**NAFNET, "filters": 32, "blocks": 4},
+SMALL = {"architecture": "resnet", "blocks": 4, "upsample": "transpose"}
+NAFNET = {"architecture": "nafnet", "norm": "layer", "blocks": 4}
+PLAIN_L1 = {"pixel": "l1", "lambda_frequency": 0.0}
+CANDIDATES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "preset": ({}, {}),
+    "24 filters": ({"filters": 24}, {}),
+    "16 blocks": ({"blocks": 16}, {}),
+    "4 blocks": ({"blocks": 4}, {}),
+    "upsample: resize": ({"upsample": "resize"}, {}),
+    "upsample: transpose": ({"upsample": "transpose"}, {}),
+    "identity_start: false": ({"identity_start": False}, {}),
+    "norm: instance": ({"norm": "instance"}, {}),
+    "resnet, 4 blocks": (SMALL, {}),
+    "nafnet": (NAFNET, {}),
+    "nafnet, global attention": ({**NAFNET, "attention": "global"}, {}),
+    "resnet as published": (PAPER, {}),
+    "l1": ({}, PLAIN_L1),
+    "charbonnier": ({}, {"lambda_frequency": 0.0}),
+    "psnr": ({}, {"pixel": "psnr", "lambda_pixel": 1.0, "lambda_frequency": 0.0}),
+    "9 crops of 128": ({}, {"crop": 128, "batch_size": 9}),
+    "2 crops of 272": ({}, {"crop": 272, "batch_size": 2}),
+    "1 crop of 192": ({}, {"batch_size": 1}),
+    "8 crops of 192": ({}, {"batch_size": 8}),
+    "no layered blur": ({}, {"layered": 0.0}),
+    "float32": ({}, {"precision": "float32"}),
 }
+"""What differs from the preset: of the generator, and of the training; `layered` is of the synthesis."""
+VALIDATING = 4
+"""Frames that are restored at most."""
+SPEED = 12
+"""Steps by which a candidate's speed is measured; the first is compiled."""
+Frames = list[tuple[np.ndarray, np.ndarray]]
+QUARTERS = 4
+"""Parts of a training after each of which it is measured."""
 LENGTHS = (7, 9, 11, 13)
 """Numbers of frames that make one blurred frame, as in the GoPro data set."""
 
@@ -100,31 +119,35 @@ def grid(blur: np.ndarray, restored: np.ndarray, period: int = 4) -> float:
     return float(np.mean(spreads))
 
 
-def params(generator: dict, steps: int, options: argparse.Namespace) -> Params:
-    """The recipe; photos are blurred as GoPro's `blur` was, by mixing stored values."""
-    p = load(Path(__file__).parents[1] / "params.yaml")
-    recipe = {
-        "steps": steps, "learning_rate": options.rate, "batch_size": options.batch, "crop": options.crop,
-        "photo_share": 0.5, "lambda_adversarial": 0.0, "lambda_content": 0.0, "critic_steps": 1, "ema": 0.995,
-    }  # fmt: skip
-    network = Generator.model_validate({**p.generator.model_dump(), **generator})
-    changes = {"seed": options.seed, "generator": network, "train": p.train.model_copy(update=recipe)}
-    return p.model_copy(update={**changes, "synthesize": p.synthesize.model_copy(update={"in_light": False})})
+def params(candidate: str, steps: int, options: argparse.Namespace) -> Params:
+    """The preset's parameters with what the candidate changes."""
+    p = settings_of("pretrain")
+    generator, recipe = CANDIDATES[candidate]
+    synthesis = {"layered": recipe.get("layered", p.synthesize.layered)}
+    changes = {"fresh_blur": True, "init_from": None, "steps": steps, **options.train, **recipe}
+    return p.model_copy(
+        update={
+            "seed": options.seed,
+            "generator": Generator.model_validate({**p.generator.model_dump(), **generator}),
+            "synthesize": p.synthesize.model_copy(update=synthesis),
+            "train": p.train.model_copy(update={key: changes[key] for key in changes if key != "layered"}),
+        }
+    )
 
 
-def model_of(p: Params) -> DeblurGAN:
-    """The model to train."""
-    keras.utils.set_random_seed(p.seed)
-    return build(p.generator, p.critic, p.train, p.seed)
+class Course(keras.callbacks.Callback):
+    """A bar, the seconds that each step took, and the gain after each quarter."""
 
-
-class Steps(keras.callbacks.Callback):
-    """A bar, and the seconds that each step took."""
-
-    def __init__(self, name: str, steps: int) -> None:
+    def __init__(self, name: str, steps: int, frames: Frames) -> None:
         super().__init__()
-        self.bar, self.last = tqdm(total=steps, desc=name, unit="step"), time.perf_counter()
+        self.bar, self.last, self.frames = tqdm(total=steps, desc=name, unit="step"), time.perf_counter(), frames
         self.taken: list[float] = []
+        self.gains: list[float] = []
+        self.pattern = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start the clock."""
+        self.last = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the bar."""
@@ -133,17 +156,33 @@ class Steps(keras.callbacks.Callback):
         self.last = now
         self.bar.update()
 
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Restore the frames."""
+        results = [deblur(self.model.averaged, blur) for blur, _ in self.frames]
+        pairs = list(zip(results, self.frames, strict=True))
+        self.gains.append(float(np.mean([psnr(found, sharp) - psnr(blur, sharp) for found, (blur, sharp) in pairs])))
+        self.pattern = float(np.mean([grid(blur, found) for found, (blur, _) in pairs]))
+
     def on_train_end(self, logs: dict | None = None) -> None:
         """Close the bar."""
         self.bar.close()
 
 
-def train(name: str, p: Params, pairs: list[Images], steps: int) -> tuple[DeblurGAN, list[float]]:
-    """Train for so many steps of the schedule; the seconds that each took."""
-    model, clock = model_of(p), Steps(name, steps)
-    crops = CropSequence(pairs, p.train, p.seed, p.synthesize)
-    model.fit(crops, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
-    return model, clock.taken
+def train(name: str, p: Params, pairs: list[Images], steps: int, frames: Frames) -> tuple[int, Course]:
+    """Train for so many steps; the number of the generator's parameters and how the training went."""
+    keras.utils.set_random_seed(p.seed)
+    model, course = build(p.generator, p.critic, p.train, p.seed), Course(name, steps, frames)
+    crops = CropSequence(pairs, p.train, p.seed, p.synthesize, threads=loader_threads())
+    epochs = min(QUARTERS, steps)
+    model.fit(crops, epochs=epochs, steps_per_epoch=steps // epochs, shuffle=False, verbose=0, callbacks=[course])
+    parameters = model.generator.count_params()
+    keras.backend.clear_session()
+    return parameters, course
+
+
+def numbers(text: str) -> dict[str, float]:
+    """Read `key=number,key=number`."""
+    return {key: float(value) for key, value in (part.split("=") for part in text.split(","))}
 
 
 def main() -> None:
@@ -151,45 +190,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, text in (("pairs", "training pairs"), ("frames", "240 fps frames"), ("photos", "sharp photos")):
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"folder of {text}")
-    parser.add_argument("--test", type=Path, required=True, help="folder of test pairs")
-    parser.add_argument("--minutes", type=float, default=20, help="of each training (default: %(default)s)")
-    parser.add_argument("--only", action="append", choices=GENERATORS, help="a generator (default: all)")
-    parser.add_argument("--rate", type=float, default=0.0005, help="learning rate (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=4, help="size of a batch (default: %(default)s)")
-    parser.add_argument("--crop", type=int, default=128, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--validation", type=Path, required=True, help="folder of pairs of another scene")
+    parser.add_argument("--minutes", type=float, default=10, help="of each training (default: %(default)s)")
+    parser.add_argument("--only", action="append", choices=CANDIDATES, help="a candidate (default: all)")
+    parser.add_argument("--train", type=numbers, default={}, help="values of all, such as learning_rate=0.001,mild=0")
     parser.add_argument("--seed", type=int, default=1, help="another one for another run (default: %(default)s)")
     options = parser.parse_args()
     pairs = [Images(Frame(read_rgb(pair.sharp)), Frame(read_rgb(pair.blur))) for pair in find_pairs(options.pairs)]
-    filmed, frames = len(pairs), averaged(options.frames)
-    photos = [read_rgb(path) for path in sorted(options.photos.glob("*.jpg"))]
-    pairs += frames + [Images(Frame(photo), photo=True) for photo in photos]
-    test = [(pair.blur, read_rgb(pair.blur), read_rgb(pair.sharp)) for pair in find_pairs(options.test)]
-    print(f"{filmed} filmed and {len(frames)} averaged pairs, {len(photos)} photos; {len(test)} test frames")
+    filmed, made = len(pairs), averaged(options.frames)
+    photos = [read_rgb(path) for path in files_below(options.photos)]
+    pairs += made + [Images(Frame(photo), photo=True) for photo in photos]
+    watched = evenly_spaced(list(find_pairs(options.validation)), VALIDATING)
+    frames = [(read_rgb(pair.blur), read_rgb(pair.sharp)) for pair in watched]
+    if not frames or not filmed or not photos:
+        raise UserError("training pairs, photos and pairs to validate on are needed, and a folder holds none")
+    print(f"{filmed} filmed and {len(made)} averaged pairs, {len(photos)} photos; {len(frames)} frames to validate on")
     print(backend.device(), flush=True)
     steps = {}
-    for name in options.only or GENERATORS:
-        _, taken = train(f"{name}: speed", params(GENERATORS[name], 12, options), pairs, 12)
-        steps[name] = max(1, round(60 * options.minutes / statistics.median(taken[2:])))
-    print("| generator | parameters | steps | input | restored | gain | grid |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for name in options.only or CANDIDATES:
+        _, course = train(f"{name}: speed", params(name, SPEED, options), pairs, SPEED, frames[:1])
+        steps[name] = max(1, round(60 * options.minutes / statistics.median(course.taken[2:])))
+    print("| candidate | parameters | steps | gain after a quarter | half | three quarters | all | grid |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name, count in steps.items():
-        model, _ = train(name, params(GENERATORS[name], count, options), pairs, count)
-        results = [deblur(model.averaged, image) for _, image, _ in test]
-        scores = [
-            score(("gopro", blur.parent.parent.name, blur.stem), image, result, sharp)
-            for (blur, image, sharp), result in zip(test, results, strict=True)
-        ]
-        found = summary(scores)
-        pattern = np.mean([grid(image, result) for (_, image, _), result in zip(test, results, strict=True)])
-        print(
-            f"| {name} | {model.generator.count_params():,} | {count} "
-            f"| {found['input_psnr']:.2f} dB, {found['input_ssim']:.3f} | {found['psnr']:.2f} dB, {found['ssim']:.3f} "
-            f"| {found['psnr_gain']:+.2f} dB, {found['ssim_gain']:+.3f} "
-            f"| {100 * pattern:.1f} % |",
-            flush=True,
-        )
-        keras.backend.clear_session()
+        parameters, course = train(name, params(name, count, options), pairs, count, frames)
+        gains = " | ".join(f"{gain:+.2f} dB" for gain in course.gains)
+        print(f"| {name} | {parameters:,} | {count} | {gains} | {100 * course.pattern:.1f} % |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with reported("quality"):
+        main()

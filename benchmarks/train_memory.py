@@ -77,8 +77,10 @@ def main() -> None:
     parser.add_argument("--size", help="WIDTHxHEIGHT of their frames (default: GoPro's, as the preset resizes them)")
     parser.add_argument("--steps", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--no-jit", action="store_true", help="without XLA, whatever the preset says")
+    parser.add_argument("--batch", type=int, help="crops of a batch (default: as the preset says)")
     options = parser.parse_args()
-    p = settings(options.preset, options.steps, {"jit": False} if options.no_jit else {})
+    changes = ({"jit": False} if options.no_jit else {}) | ({"batch_size": options.batch} if options.batch else {})
+    p = settings(options.preset, options.steps, changes)
     _, frame = next(resized(Image.new("RGB", GOPRO), p.resize))
     width, height = map(int, options.size.split("x")) if options.size else frame.size
     with tempfile.TemporaryDirectory() as name:
@@ -89,7 +91,8 @@ def main() -> None:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "DEBLURGAN_CACHE": str(root / "cache")}
         command = [sys.executable, "-c", STAGE, str(options.memory * 1e9)]
         ran = run_watched(command, root, env, quiet=False)
-    print(f"{options.preset}, {options.pairs} pairs of {width}x{height}, a machine of {options.memory:g} GB")
+    batch = f"{p.train.batch_size} crops of {p.train.crop}x{p.train.crop} a step"
+    print(f"{options.preset}, {options.pairs} pairs of {width}x{height}, {batch}, a machine of {options.memory:g} GB")
     print("\n".join(line for line in ran.printed.splitlines() if line.startswith(("frames: ", "generator: "))))
     print(f"{options.steps} steps in {ran.seconds:.0f} s, start and validation included")
     fits = "fits" if ran.peak <= options.memory * 1e9 else "does not fit"

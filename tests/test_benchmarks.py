@@ -160,15 +160,19 @@ def test_train_memory(monkeypatch, capsys):
 
 
 def test_quality(monkeypatch, capsys, tmp_path, eager):
-    monkeypatch.setattr(quality, "GENERATORS", {"tiny": {"filters": 4, "blocks": 1}})
+    tiny = {"filters": 4, "blocks": 1}
+    recipe = {"crop": 32, "batch_size": 1, "layered": 0.0, "precision": "float32"}
+    monkeypatch.setattr(quality, "CANDIDATES", {"tiny": (tiny, recipe), "tiny, l1": (tiny, {**recipe, "pixel": "l1"})})
     monkeypatch.setattr(quality, "LENGTHS", (3,))
+    monkeypatch.setattr(quality, "SPEED", 4)
     for i in range(4):
         picture(tmp_path / "frames/clip" / f"{i:06d}.png", i)
     picture(tmp_path / "photos/a.jpg", 9)
-    folders = {"pairs": pairs(tmp_path / "pairs"), "test": pairs(tmp_path / "test")}
-    options = [f"--{name}={folders.get(name, tmp_path / name)}" for name in ("pairs", "frames", "photos", "test")]
-    called(monkeypatch, quality, *options, "--minutes", 1e-6, "--crop", 32, "--batch", 1)
-    assert "| tiny |" in capsys.readouterr().out.splitlines()[-1]
+    folders = {"pairs": pairs(tmp_path / "pairs"), "validation": pairs(tmp_path / "validation")}
+    options = [f"--{name}={folders.get(name, tmp_path / name)}" for name in ("pairs", "frames", "photos", "validation")]
+    called(monkeypatch, quality, *options, "--minutes", 1e-6, "--only", "tiny", "--train", "learning_rate=0.001,mild=0")
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"\| tiny \| [\d,]+ \| 1 \| [+-]\d+\.\d\d dB \| .* % \|", row)
 
 
 def test_loader(monkeypatch, capsys, workspace):
@@ -179,7 +183,7 @@ def test_loader(monkeypatch, capsys, workspace):
     called(monkeypatch, loader)
     said = capsys.readouterr().out
     assert "consumed by the last training: 2 images/s (none)" in said
-    assert said.count("photos blurred anew") == 2  # in memory, and decoded on the way
+    assert said.count("photos blurred anew") == 4  # in memory and decoded on the way, by one thread and by several
 
 
 def test_events(monkeypatch, capsys, tmp_path):
