@@ -34,6 +34,7 @@ from benchmarks import (
     train_memory,
 )  # fmt: skip
 from deblurgan import params, yaml_files
+from deblurgan.images import write_png
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import save_model
 from deblurgan.params import load
@@ -232,6 +233,14 @@ def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
     assert len(rows) == 1 + len(real_frames.RADII)
     assert "JPEG 80 (2)" in rows[0]
     assert all(row.count(" dB |") == 4 for row in rows)
+
+
+def test_real_frames_that_do_not_look_blurred_are_left(monkeypatch, capsys, tmp_path, tiny_model):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)  # as sharp as can be
+    write_png(tmp_path / "photos/a.png", noise)
+    called(monkeypatch, real_frames, tiny_model, "--sharp", tmp_path / "photos", "--auto")
+    assert "(1, 1 left)" in (row := capsys.readouterr().out.splitlines()[2])
+    assert row.count("+0.00 dB") == 3
 
 
 def test_blind(monkeypatch, capsys, tmp_path):
