@@ -851,9 +851,9 @@ def test_processors_differ_by_what_they_compute_with():
 
 NOT_COMPUTING = {
     "__init__", "backend", "blur.__init__", "errors", "files", "layout", "machine", "memory",
-    "networks.__init__",
-    "networks.model_files", "params", "pictures", "pretrained", "training.__init__", "training.callbacks",
-    "training.checkpoints", "training.devices", "training.frames", "training.revisions", "training.run", "yaml_files",
+    "networks.__init__", "networks.model_files", "parallel", "params", "pictures", "pretrained", "sampling",
+    "training.__init__", "training.callbacks", "training.checkpoints", "training.devices", "training.frames",
+    "training.revisions", "training.run", "yaml_files",
 }  # fmt: skip
 
 
