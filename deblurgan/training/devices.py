@@ -27,14 +27,14 @@ class Share:
     devices: int = 1
 
     def go_on(self, variables: list[keras.Variable], kept: list[np.ndarray], done: int) -> int:
-        """Set the variables of all hosts to the checkpoint of the first host, if it has one.
+        """Set variables of all hosts to values of the first host's checkpoint, if it has one.
 
         Hosts assign together or not at all: on JAX each waits until the others do.
 
         Parameters
         ----------
         variables
-            The state of the training.
+            The state of the training, or a part of it.
         kept, done
             Values of a checkpoint and the number of its epochs, or [] and 0. Only the first host's count.
 

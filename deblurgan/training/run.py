@@ -140,6 +140,8 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
 
     if share.host:  # not the first: it takes the state from the first host's checkpoint
         fit(share.go_on(model.state, [], 0), [])
+        if t.keep == "best":
+            share.go_on(model.averaged.weights, [], 0)  # hosts assign together
         return
     name = training_name(p, pairs, val, start)
     with scratch(name) as folder, Live(str(outputs.curves), dvcyaml=None, report=None, save_dvc_exp=False) as live:
@@ -163,10 +165,11 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         try:
             fit(len(kept.history), watching)
         except Diverged as error:
-            raise UserError(f"{error}{kept_generator(model, folder, divergence.lowest)}") from None
+            good = kept_generator(model, folder, divergence.lowest) if share.hosts == 1 else ""  # hosts assign together
+            raise UserError(f"{error}{good}") from None
         logs = kept.best_logs if t.keep == "best" else kept.history[-1]
         if t.keep == "best":
-            model.averaged.set_weights(kept.best)
+            share.go_on(model.averaged.weights, kept.best, len(kept.history))
         save_generator(model, outputs.model)
         write_json(outputs.metrics, {"steps": t.steps, **dict(sorted(logs.items()))})
         progress.write(outputs.speed, backend.device())
