@@ -1,6 +1,8 @@
 """The same training on TensorFlow and on JAX, in float32 and less, in one go and in several."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backends import CLIP
-from conftest import ROOT
+from conftest import PARAMS, ROOT, TINY, edit_params
+
+from deblurgan import backend as chosen  # noqa: F401  before anything that imports Keras
+
+# isort: split
+
+from deblurgan.evaluation.metrics import psnr
+from deblurgan.images import read_rgb, write_png
+from deblurgan.networks.model_files import load_generator
+from deblurgan.restoration.neural import deblur
 
 pytestmark = pytest.mark.xdist_group("backends")  # what they share is made once
 
@@ -64,14 +75,18 @@ def one_device(tmp_path_factory, compiled) -> dict[str, Results]:
     return {backend: trained(folder / backend, compiled, backend, 1, *names) for backend, names in ONE_DEVICE.items()}
 
 
-@pytest.fixture(scope="module")
-def two_hosts(tmp_path_factory, compiled) -> list[Results]:
-    """What two processes on JAX end with, each with a device of its own."""
+def hosts_together() -> dict[str, str]:
+    """Environment variables of two hosts, but for which of them one is."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    folder, names = tmp_path_factory.mktemp("two hosts"), ("plain", "parts")
-    together = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    return {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+
+
+@pytest.fixture(scope="module")
+def two_hosts(tmp_path_factory, compiled) -> list[Results]:
+    """What two processes on JAX end with, each with a device of its own."""
+    folder, names, together = tmp_path_factory.mktemp("two hosts"), ("plain", "parts"), hosts_together()
     processes = [
         start(folder / f"{host}", compiled, "jax", 2, *names, **together, KERAS_DISTRIBUTION_PROCESS_ID=f"{host}")
         for host in range(2)
@@ -149,3 +164,35 @@ def test_lower_precision_is_close(one_device, backend, precision):
         np.testing.assert_allclose(
             low[f"log {name}"], full[f"log {name}"], rtol=0.1, atol=0.01, err_msg=name
         )  # a scale for float16 is found first
+
+
+def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp_path):
+    """Hosts set a generator's weights together, or wait for each other for ever."""
+    for split in ("train", "val"):
+        for half, brightness in (("blur", 1), ("sharp", 2)):
+            image = np.random.default_rng(brightness).integers(0, 120, (40, 48, 3), dtype=np.uint8) * brightness
+            write_png(tmp_path / f"data/resized/{split}/gopro/s/{half}/1.png", image)
+    shutil.copy(PARAMS, tmp_path / "params.yaml")
+    recipe = {**TINY["train"], "lambda_adversarial": 0.0, "init_from": None, "keep": "best"}
+    edit_params(tmp_path, {"generator": TINY["generator"], "train": recipe})
+    env = {**os.environ, **QUICK, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), **hosts_together()}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "stages.train"],
+            cwd=tmp_path,
+            env={**env, "KERAS_DISTRIBUTION_PROCESS_ID": f"{host}", "DEBLURGAN_CACHE": str(tmp_path / f"cache{host}")},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for host in range(2)
+    ]
+    said = ["".join(process.communicate()) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    validated = (tmp_path / "metrics/train/plots/metrics/val/psnr.tsv").read_text().splitlines()[1:]
+    best = max(float(line.split("\t")[1]) for line in validated)
+    assert json.loads((tmp_path / "metrics/train.json").read_text())["val_psnr"] == pytest.approx(best, abs=1e-4)
+    blur, sharp = (read_rgb(tmp_path / f"data/resized/val/gopro/s/{half}/1.png") for half in ("blur", "sharp"))
+    crop = slice(4, 36), slice(8, 40)  # the middle
+    restored = deblur(load_generator(tmp_path / "models/generator.keras"), blur[crop])
+    assert psnr(restored, sharp[crop]) == pytest.approx(best, abs=0.2)  # on the other backend, and rounded
