@@ -11,6 +11,7 @@ visible the grid is on which a generator halves and doubles its images (`grid`).
 """
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -124,7 +125,7 @@ def params(candidate: str, steps: int, options: argparse.Namespace) -> Params:
     p = settings_of("pretrain")
     generator, recipe = CANDIDATES[candidate]
     synthesis = {"layered": recipe.get("layered", p.synthesize.layered)}
-    changes = {"fresh_blur": True, "init_from": None, "steps": steps, **options.train, **recipe}
+    changes = {"init_from": None, "steps": steps, **options.train, **recipe}
     return p.model_copy(
         update={
             "seed": options.seed,
@@ -182,7 +183,7 @@ def train(name: str, p: Params, pairs: list[Images], steps: int, frames: Frames)
 
 def numbers(text: str) -> dict[str, float]:
     """Read `key=number,key=number`."""
-    return {key: float(value) for key, value in (part.split("=") for part in text.split(","))}
+    return {key: json.loads(value) for key, value in (part.split("=") for part in text.split(","))}
 
 
 def main() -> None:
