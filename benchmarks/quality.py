@@ -35,7 +35,8 @@ from deblurgan.evaluation.metrics import psnr
 from deblurgan.files import files_below
 from deblurgan.images import read_rgb
 from deblurgan.layout import find_pairs
-from deblurgan.params import Generator, Params
+from deblurgan.params import Params, check
+from deblurgan.presets import merged
 from deblurgan.restoration.neural import deblur
 from deblurgan.sampling import evenly_spaced
 from deblurgan.training.batches import CropSequence
@@ -44,33 +45,31 @@ from deblurgan.training.gan import build
 
 PAPER = {"architecture": "resnet", "filters": 64, "blocks": 9, "norm": "instance", "upsample": "transpose"}
 PAPER |= {"dropout": 0.5, "identity_start": False}
-SMALL = {"architecture": "resnet", "blocks": 4, "upsample": "transpose"}
 NAFNET = {"architecture": "nafnet", "norm": "layer", "blocks": 4}
-PLAIN_L1 = {"pixel": "l1", "lambda_frequency": 0.0}
-CANDIDATES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
-    "preset": ({}, {}),
-    "24 filters": ({"filters": 24}, {}),
-    "16 blocks": ({"blocks": 16}, {}),
-    "4 blocks": ({"blocks": 4}, {}),
-    "upsample: resize": ({"upsample": "resize"}, {}),
-    "upsample: transpose": ({"upsample": "transpose"}, {}),
-    "identity_start: false": ({"identity_start": False}, {}),
-    "norm: instance": ({"norm": "instance"}, {}),
-    "resnet, 4 blocks": (SMALL, {}),
-    "nafnet": (NAFNET, {}),
-    "nafnet, global attention": ({**NAFNET, "attention": "global"}, {}),
-    "resnet as published": (PAPER, {}),
-    "l1": ({}, PLAIN_L1),
-    "charbonnier": ({}, {"lambda_frequency": 0.0}),
-    "psnr": ({}, {"pixel": "psnr", "lambda_pixel": 1.0, "lambda_frequency": 0.0}),
-    "9 crops of 128": ({}, {"crop": 128, "batch_size": 9}),
-    "2 crops of 272": ({}, {"crop": 272, "batch_size": 2}),
-    "1 crop of 192": ({}, {"batch_size": 1}),
-    "8 crops of 192": ({}, {"batch_size": 8}),
-    "no layered blur": ({}, {"layered": 0.0}),
-    "float32": ({}, {"precision": "float32"}),
+CANDIDATES: dict[str, dict[str, dict[str, object]]] = {
+    "preset": {},
+    "24 filters": {"generator": {"filters": 24}},
+    "16 blocks": {"generator": {"blocks": 16}},
+    "4 blocks": {"generator": {"blocks": 4}},
+    "upsample: resize": {"generator": {"upsample": "resize"}},
+    "upsample: transpose": {"generator": {"upsample": "transpose"}},
+    "identity_start: false": {"generator": {"identity_start": False}},
+    "norm: instance": {"generator": {"norm": "instance"}},
+    "resnet, 4 blocks": {"generator": {"architecture": "resnet", "blocks": 4, "upsample": "transpose"}},
+    "nafnet": {"generator": NAFNET},
+    "nafnet, global attention": {"generator": {**NAFNET, "attention": "global"}},
+    "resnet as published": {"generator": PAPER},
+    "l1": {"train": {"pixel": "l1", "lambda_frequency": 0}},
+    "charbonnier": {"train": {"lambda_frequency": 0}},
+    "psnr": {"train": {"pixel": "psnr", "lambda_pixel": 1, "lambda_frequency": 0}},
+    "9 crops of 128": {"train": {"crop": 128, "batch_size": 9}},
+    "2 crops of 272": {"train": {"crop": 272, "batch_size": 2}},
+    "1 crop of 192": {"train": {"batch_size": 1}},
+    "8 crops of 192": {"train": {"batch_size": 8}},
+    "no layered blur": {"synthesize": {"layered": 0}},
+    "float32": {"train": {"precision": "float32"}},
 }
-"""What differs from the preset: of the generator, and of the training; `layered` is of the synthesis."""
+"""What is put over the preset."""
 VALIDATING = 4
 """Frames that are restored at most."""
 SPEED = 12
@@ -122,18 +121,9 @@ def grid(blur: np.ndarray, restored: np.ndarray, period: int = 4) -> float:
 
 def params(candidate: str, steps: int, options: argparse.Namespace) -> Params:
     """The preset's parameters with what the candidate changes."""
-    p = settings_of("pretrain")
-    generator, recipe = CANDIDATES[candidate]
-    synthesis = {"layered": recipe.get("layered", p.synthesize.layered)}
-    changes = {"init_from": None, "steps": steps, **options.train, **recipe}
-    return p.model_copy(
-        update={
-            "seed": options.seed,
-            "generator": Generator.model_validate({**p.generator.model_dump(), **generator}),
-            "synthesize": p.synthesize.model_copy(update=synthesis),
-            "train": p.train.model_copy(update={key: changes[key] for key in changes if key != "layered"}),
-        }
-    )
+    length = {"steps": steps, "validate_every": steps, "init_from": None}
+    race = merged({"seed": options.seed, "train": {**options.train, **length}}, CANDIDATES[candidate])
+    return check(merged(settings_of("pretrain").model_dump(mode="json"), race), candidate)
 
 
 class Course(keras.callbacks.Callback):

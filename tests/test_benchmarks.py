@@ -161,9 +161,10 @@ def test_train_memory(monkeypatch, capsys):
 
 
 def test_quality(monkeypatch, capsys, tmp_path, eager):
-    tiny = {"filters": 4, "blocks": 1}
-    recipe = {"crop": 32, "batch_size": 1, "layered": 0.0, "precision": "float32"}
-    monkeypatch.setattr(quality, "CANDIDATES", {"tiny": (tiny, recipe), "tiny, l1": (tiny, {**recipe, "pixel": "l1"})})
+    recipe = {"crop": 32, "batch_size": 1, "precision": "float32"}
+    tiny = {"generator": {"filters": 4, "blocks": 1}, "train": recipe, "synthesize": {"layered": 0}}
+    both = {"tiny": tiny, "tiny, l1": {**tiny, "train": {**recipe, "pixel": "l1"}}}
+    monkeypatch.setattr(quality, "CANDIDATES", both)
     monkeypatch.setattr(quality, "LENGTHS", (3,))
     monkeypatch.setattr(quality, "SPEED", 4)
     for i in range(4):
