@@ -29,16 +29,32 @@ def held_back_stderr() -> Iterator[None]:
             os.close(kept)
 
 
+@contextlib.contextmanager
+def left_out(*packages: str) -> Iterator[None]:
+    """Let imports of packages fail meanwhile, as where they are not installed; what is imported already stays."""
+    names = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: ModuleNotFoundError
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever a file in the home directory says
 
 BACKENDS = ("tensorflow", "jax")
 HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 """Environment variable of Keras: how many processes train together."""
 SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", HOSTS)
 """Environment variables that change what a backend computes."""
+UNUSED = ("matplotlib", "pandas")
+"""What Keras and TensorFlow import where it is installed, and nothing here needs: with JAX, a third of their start."""
 
 try:
-    with held_back_stderr():  # a machine without a GPU is told so six times
+    others = ("jax",) if os.environ["KERAS_BACKEND"] == "tensorflow" else ()
+    with held_back_stderr(), left_out(*UNUSED, *others):  # a machine without a GPU is told so six times
         import keras
 
         BACKEND = keras.backend.backend()

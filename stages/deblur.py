@@ -23,7 +23,7 @@ def main() -> None:
         results = each(deblur_file, todo, label="deblur", unit="photo")
         for path, left_out in zip(photos, results, strict=True):
             if left_out:
-                tqdm.write(f"deblur: warning: {path}: {left_out}")
+                tqdm.write(f"deblur: {path}: {left_out}")
 
 
 if __name__ == "__main__":

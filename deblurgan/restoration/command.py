@@ -14,7 +14,7 @@ from tqdm import tqdm
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
 from deblurgan.pretrained import PRETRAINED
-from deblurgan.restoration.explosions import Guard
+from deblurgan.restoration.explosions import HARDLY, Guard
 from deblurgan.restoration.exported import SUFFIX, ExportedGenerator, export_of
 from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, kernel_of, refuse
 from deblurgan.restoration.options import BLIND, MODEL, read_options
@@ -55,6 +55,7 @@ def by_network(options: argparse.Namespace) -> tuple[Method, Guard]:
     An exported one runs in ONNX Runtime, for which nothing of TensorFlow and Keras is imported: they take seconds.
     """
     model, ways = options.model or MODEL, {"few_sizes": not options.video, "ensemble": options.ensemble}
+    ways["restrained"] = not options.always
     if not options.model and not any(path.is_file() for path in (MODEL, MODEL.with_suffix(SUFFIX))):
         model = PRETRAINED
         print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
@@ -82,21 +83,20 @@ def hint(model: Path) -> str:
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
-    """Deblur one file, and say whether; with `--auto` it is left as it is where it does not look blurred."""
+    """Deblur one file, and say whether: it is left as it is where it is hardly blurred."""
     from deblurgan.cleaning.sharpness import looks_sharp
 
     photo = read_photo(path, restorer.check)
-    sharp = looks_sharp(photo.colours)
-    if sharp:
-        done = "left as it is" if options.auto else "--auto leaves such photos as they are"
-        tqdm.write(f"deblur: note: {path} does not look blurred: {done}", file=sys.stderr)
-    left = sharp and options.auto
+    left = options.auto and looks_sharp(photo.colours)
+    if left:
+        tqdm.write(f"deblur: note: {path} does not look blurred: left as it is", file=sys.stderr)
     look = restorer.look(photo) if not left or options.show_kernel else Look()
     if look.said and not left:
         tqdm.write(f"deblur: note: {path}: {look.said}", file=sys.stderr)
     left = left or look.leave
     restored = photo if left else restorer.restored(photo)
-    warn(path, restorer.left_out())
+    note_or_warn(path, restorer.left_out())
+    left = left or restored is photo
     result, *others = results
 
     def contents() -> Iterator[tuple[Path, Photo | bytes]]:
@@ -119,14 +119,15 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
 
     for left_out in deblur_video(path, target, restore):
         tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
-    warn(path, restorer.left_out())
+    note_or_warn(path, restorer.left_out())
     return True
 
 
-def warn(path: Path, what: str) -> None:
+def note_or_warn(path: Path, what: str) -> None:
     """Say what a result is short of, if it is of anything."""
     if what:
-        tqdm.write(f"deblur: warning: {path}: {what}", file=sys.stderr)
+        label, way = ("note", "; --always deblurs it") if what == HARDLY else ("warning", "")
+        tqdm.write(f"deblur: {label}: {path}: {what}{way}", file=sys.stderr)
 
 
 def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:
@@ -196,7 +197,7 @@ def deblur_all(todo: list[tuple[Path, list[Path]]], options: argparse.Namespace)
     return outcome
 
 
-def say_left_out(left_out: list[LeftOut]) -> None:
+def name_left_out(left_out: list[LeftOut]) -> None:
     """Name the first files and folders that are left out, and count the others."""
     for found in left_out[:NAMED]:
         print(f"deblur: left out: {found.path}: {found.reason}", file=sys.stderr)
@@ -208,7 +209,7 @@ def command(options: argparse.Namespace) -> None:
     """Deblur the user's files; files that fail or are left out are named, and the others done."""
     suffixes = CLIPS if options.video else SUFFIXES
     jobs, left_out = find_jobs(options.inputs, options.output, suffixes, recursive=options.recursive)
-    say_left_out(left_out)
+    name_left_out(left_out)
     todo, there = planned(jobs, options)
     for folder in {result.parent for _, results in todo for result in results}:
         remove_partials(folder)  # which a killed run left

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deblurgan.restoration.restraint import restrain
 from deblurgan.restoration.tiles import Restore
 
 BLOCK = 64
@@ -15,6 +16,7 @@ BLOCK = 64
 LARGEST = 0.5
 """Difference of two means, of values in [-1, 1], that no blur explains. Between blurred and sharp frames of GoPro and
 REDS it is 0.32 at most."""
+HARDLY = "hardly blurred for the network: left as it is"
 
 
 def exploded(before: np.ndarray, after: np.ndarray) -> bool:
@@ -43,6 +45,8 @@ def _means(image: np.ndarray) -> np.ndarray:
 class Guard:
     """A way to restore whose results are looked at: one that has exploded is made again in another way, or left out.
 
+    So is the whole of an image whose correction is too small to be a deblurring, see `restraint`.
+
     Parameters
     ----------
     run
@@ -56,6 +60,8 @@ class Guard:
     restored: int = 0
     made_again: int = 0
     left: int = 0
+    untouched: bool = False
+    """Whether the last image was left as it is, for it is hardly blurred."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restore an image, or give it back."""
@@ -71,6 +77,10 @@ class Guard:
         self.left += 1
         return image
 
+    def finish(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Take back a correction that is too small."""
+        self.untouched = restrain(before, after) == 0 and not self.left
+
     def in_words(self) -> str:
         """What has happened since this was asked last; empty if nothing did."""
         said = []
@@ -81,4 +91,6 @@ class Guard:
         if self.left:
             said.append(f"{self.left} of {self.restored} tiles left as they are")
         self.restored = self.made_again = self.left = 0
-        return f"the network's result was no restoration: {', '.join(said)}" if said else ""
+        if said:
+            return f"the network's result was no restoration: {', '.join(said)}"
+        return HARDLY if self.untouched else ""

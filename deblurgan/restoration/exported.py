@@ -101,10 +101,12 @@ class ExportedGenerator:
         """Restoring with global attention where the generator has local one; None for others."""
         return functools.partial(self.run, least_window=WHOLE) if self._local else None
 
-    def restoring(self, *, few_sizes: bool = True, ensemble: bool = False) -> tuple[tiles.Method, Guard]:
+    def restoring(
+        self, *, few_sizes: bool = True, ensemble: bool = False, restrained: bool = True
+    ) -> tuple[tiles.Method, Guard]:
         """How photos are restored by it: the same sizes, tiles and guard as by `neural.restoring`."""
         method = method_of(self.run, self.traits, few_sizes=few_sizes)
-        return guarded(method, self.with_global_means(), ensemble=ensemble)
+        return guarded(method, self.with_global_means(), ensemble=ensemble, restrained=restrained)
 
 
 def export_of(model: Path) -> ExportedGenerator | None:

@@ -65,13 +65,16 @@ def pads_with_black(generator: keras.Model) -> bool:
     return any(layer.name == "to_unit_range" for layer in generator.layers)
 
 
-def restoring(generator: keras.Model, *, few_sizes: bool = True, ensemble: bool = False) -> tuple[tiles.Method, Guard]:
+def restoring(
+    generator: keras.Model, *, few_sizes: bool = True, ensemble: bool = False, restrained: bool = True
+) -> tuple[tiles.Method, Guard]:
     """A generator's method as photos are restored by it, and the guard that looks at its results.
 
     A tile that explodes is restored again with global statistics where the generator has local ones, or left as it is.
+    With `restrained`, so is an image that is hardly blurred.
     """
-    again = with_global_means(generator)
-    return guarded(network(generator, few_sizes=few_sizes), running(again) if again else None, ensemble=ensemble)
+    again, method = with_global_means(generator), network(generator, few_sizes=few_sizes)
+    return guarded(method, running(again) if again else None, ensemble=ensemble, restrained=restrained)
 
 
 def with_global_means(generator: keras.Model) -> keras.Model | None:
@@ -85,7 +88,7 @@ def with_global_means(generator: keras.Model) -> keras.Model | None:
     return keras.models.clone_model(generator, clone_function=same)
 
 
-def deblur(generator: keras.Model, image: np.ndarray, *, ensemble: bool = False) -> np.ndarray:
+def deblur(generator: keras.Model, image: np.ndarray, *, ensemble: bool = False, restrained: bool = True) -> np.ndarray:
     """Deblur one image by a generator, see `tiles.deblur` and `restoring`.
 
     Examples
@@ -102,4 +105,4 @@ def deblur(generator: keras.Model, image: np.ndarray, *, ensemble: bool = False)
     >>> bool((deblur(generator, photo) == photo).all())
     True
     """
-    return tiles.deblur(restoring(generator, ensemble=ensemble)[0], image)
+    return tiles.deblur(restoring(generator, ensemble=ensemble, restrained=restrained)[0], image)

@@ -92,10 +92,14 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         help="average what eight positions give, mirrored and turned: slightly better, eight times as long",
     )
     parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
-    parser.add_argument(
-        "--auto",
+    harmless = parser.add_mutually_exclusive_group()
+    harmless.add_argument(
+        "--auto", action="store_true", help="leave photos that do not look blurred as they are, whatever the algorithm"
+    )
+    harmless.add_argument(
+        "--always",
         action="store_true",
-        help="leave photos that do not look blurred as they are",
+        help="also keep what the network does to a photo that it finds hardly blurred, which harms more than it helps",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
@@ -121,6 +125,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.algorithm not in ("deblurgan", "auto") and options.ensemble:
         parser.error(f"--ensemble is for the network, not for --algorithm {options.algorithm}")
+    if options.algorithm not in ("deblurgan", "auto") and options.always:
+        parser.error(f"--always is for the network, not for --algorithm {options.algorithm}")
     if options.video and (options.compare or options.auto):
         parser.error("--compare and --auto are for photos, not for --video")
     if options.algorithm not in BLIND and (options.kernel_size or options.show_kernel):

@@ -109,7 +109,10 @@ class Restorer:
         return f"{said}; with --memory {enough:g} it is {tiles.OVERLAP:g} times at most"
 
     def restored(self, photo: Photo) -> Photo:
-        """Deblur one photo; a bar shows the tiles where they take long, and a line says when they overlap widely."""
+        """Deblur one photo, which comes back itself where it is hardly blurred.
+
+        A bar shows the tiles where they take long, and a line says when they overlap widely.
+        """
         tile = self.tile_of(photo.colours.shape)
         warning = self.warning(photo.colours.shape)
         if warning and warning not in self.said:  # once for photos of one size, or frames of a clip
@@ -117,6 +120,8 @@ class Restorer:
             self.said.add(warning)
         bar = functools.partial(tqdm, desc="tiles", unit="tile", leave=False, delay=DELAY, file=sys.stderr)
         found = tiles.restore(self.method, photo.colours, tile, self.watched or bar)
+        if self.guard and self.guard.untouched:
+            return photo
         if self.strength != 1:
             found -= photo.colours
             found *= self.strength

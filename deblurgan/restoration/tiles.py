@@ -55,6 +55,8 @@ class Method:
         Whether each new size costs memory or time, so that images are mirrored below and right up to one of few.
     black
         Whether images are padded with black below and right, instead of being mirrored.
+    finish
+        Looks at the image and its whole result, and changes the result in place, if anything does.
     largest_tile
         Side from which larger tiles gain nothing, pixels: larger images are cut even where they fit into the memory.
     """
@@ -65,6 +67,7 @@ class Method:
     step: int = 1
     few_sizes: bool = False
     black: bool = False
+    finish: Callable[[np.ndarray, np.ndarray], None] | None = None
     largest_tile: float = math.inf
 
     @property
@@ -161,7 +164,10 @@ def restore(method: Method, image: np.ndarray, tile: int | None = None, watched:
         inside = restored[down, right]  # a view, smaller than the tile where that is mirrored
         size = inside.shape[:2]
         inside += (part * shares[..., None])[: size[0], : size[1]]
-    return np.clip(restored, -1, 1, out=restored)
+    np.clip(restored, -1, 1, out=restored)
+    if method.finish:
+        method.finish(image, restored)
+    return restored
 
 
 def tile_for(method: Method, shape: tuple[int, ...], memory: float = MEMORY) -> int | None:

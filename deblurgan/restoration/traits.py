@@ -43,7 +43,7 @@ def method_of(run: tiles.Restore, traits: Traits, *, few_sizes: bool) -> tiles.M
 
 
 def guarded(
-    method: tiles.Method, again: Callable[[np.ndarray], np.ndarray] | None, *, ensemble: bool
+    method: tiles.Method, again: Callable[[np.ndarray], np.ndarray] | None, *, ensemble: bool, restrained: bool
 ) -> tuple[tiles.Method, Guard]:
     """A method as photos are restored by it, and the guard that looks at its results.
 
@@ -55,9 +55,11 @@ def guarded(
         The more cautious way for tiles that explode, if there is one: global statistics instead of local ones.
     ensemble
         Whether to restore in eight positions, see `ensembled`.
+    restrained
+        Whether to leave what is hardly blurred as it is, see `restraint`.
     """
     guard = Guard(ensembled(method).run if ensemble else method.run, again)
-    return replace(method, run=guard), guard
+    return replace(method, run=guard, finish=guard.finish if restrained else None), guard
 
 
 def ensembled(method: tiles.Method) -> tiles.Method:

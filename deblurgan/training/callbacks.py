@@ -103,7 +103,8 @@ def psnr_of_each(images: np.ndarray, sharp: np.ndarray) -> np.ndarray:
     return 10 * np.log10(255**2 / np.maximum(errors, 1e-10))
 
 
-def _mean_psnr(images: np.ndarray, sharp: np.ndarray) -> float:
+def mean_psnr(images: np.ndarray, sharp: np.ndarray) -> float:
+    """Mean of `psnr_of_each`, dB."""
     return float(psnr_of_each(images, sharp).mean())
 
 
@@ -142,7 +143,7 @@ class Divergence(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.steps_per_epoch, self.input_psnr, self.crops = steps_per_epoch, input_psnr, crops
-        self.crops_psnr = _mean_psnr(*crops) if crops else math.nan
+        self.crops_psnr = mean_psnr(*crops) if crops else math.nan
         self.lowest = min(input_psnr, self.CLEAR) - self.FAR
         self.validated = [self._above(logs["val_psnr"], input_psnr) for logs in history]
         self.looks: list[float] = []
@@ -170,7 +171,7 @@ class Divergence(keras.callbacks.Callback):
 
     def _look(self, step: int, blur: np.ndarray, sharp: np.ndarray) -> None:
         """Restore the crops, by the averaged generator as a validation does."""
-        found = _mean_psnr(self.model.restored(blur), sharp)
+        found = mean_psnr(self.model.restored(blur), sharp)
         self.looks.append(self._above(found, self.crops_psnr))
         if self._fallen(self.IN_A_ROW, self.looks) or self._stays_low(self.LOOKS, self.looks):
             raise self._diverged(

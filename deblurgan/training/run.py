@@ -23,7 +23,7 @@ from deblurgan.params import Params
 from deblurgan.sampling import evenly_spaced
 from deblurgan.training import devices
 from deblurgan.training.batches import CropSequence, centre_crops
-from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, psnr_of_each
+from deblurgan.training.callbacks import Curves, Diverged, Divergence, Progress, Samples, mean_psnr
 from deblurgan.training.checkpoints import Checkpoint, fingerprint, last_checkpoint, meaning_of, scratch
 from deblurgan.training.frames import Images, frames_of, keep_in_memory, load_pairs, loader_threads
 from deblurgan.training.gan import DeblurGAN, build
@@ -152,9 +152,8 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
             print(f"going on after step {done} of {t.steps}")
         blur, sharp = (images[: len(val)] for images in validation)  # without those that fill the devices
         progress = Progress(t.steps, done)
-        input_psnr = float(psnr_of_each(blur, sharp).mean())
         some = evenly_spaced(range(len(val)), SAMPLE_ROWS)
-        divergence = Divergence(t.validate_every, input_psnr, kept.history, (blur[some], sharp[some]))
+        divergence = Divergence(t.validate_every, mean_psnr(blur, sharp), kept.history, (blur[some], sharp[some]))
         watching = [
             divergence,  # first, so that a training that diverged leaves no checkpoint
             Curves(live, t.validate_every, kept.history, _board(name)),

@@ -1,0 +1,104 @@
+"""What is hardly blurred is left as it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from deblurgan.blur.convolution import blur_image
+from deblurgan.images import to_float, to_uint8
+from deblurgan.restoration import restraint
+from deblurgan.restoration.restraint import ALL, NOTHING, moved, restrain
+from deblurgan.restoration.tiles import Method, deblur
+from deblurgan.restoration.traits import guarded
+
+
+def smooth(height, width, seed=0, sigma=3.0):
+    """Clouds, `float32` in [-1, 1]."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    clouds = ndimage.gaussian_filter(noise, (sigma, sigma, 0))
+    return np.clip(clouds / (3 * clouds.std()), -1, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("pixels", [0.1, 0.5, 1, 2])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_shift_is_measured_in_pixels(pixels, axis):
+    """Of a picture without edges across the shift, as the gradient then lies along it."""
+    places = np.arange(300)
+    picture, shifted = (0.6 * np.sin((places + shift) / 9)[:, None, None] for shift in (0, pixels))
+    before, after = (
+        np.broadcast_to(one, (300, 40, 3)).swapaxes(0, axis).astype(np.float32) for one in (picture, shifted)
+    )
+    assert moved(before, after) == pytest.approx(pixels, rel=0.02)
+
+
+@given(st.integers(1, 600), st.integers(1, 40), st.floats(0, 0.5), st.integers(0, 99))
+def test_rows_that_are_worked_on_at_a_time_make_no_difference(height, width, strength, seed):
+    rng = np.random.default_rng(seed)
+    before, correction = rng.uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
+    after = before + np.float32(strength) * correction
+    grey = before.mean(axis=2)
+    gradients = sum(np.square(np.gradient(grey, axis=axis)).sum() for axis in (0, 1) if grey.shape[axis] > 1)
+    expected = np.sqrt(np.square(after.mean(axis=2) - grey).sum() / (gradients + restraint.GREY_LEVEL**2 * grey.size))
+    assert moved(before, after) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+@given(st.floats(0, 1.2), st.integers(0, 99))
+def test_a_small_correction_is_taken_back_a_large_one_kept_and_one_between_in_part(pixels, seed):
+    before = smooth(40, 300, seed)
+    wrong = smooth(40, 300, seed + 1)
+    correction = wrong * pixels / moved(before, before + wrong)
+    after = before + correction
+    share = restrain(before, after)
+    assert share == pytest.approx(np.clip((pixels - NOTHING) / (ALL - NOTHING), 0, 1), abs=1e-3)
+    np.testing.assert_allclose(after, before + share * correction, atol=1e-6)
+    if pixels < 0.99 * NOTHING:
+        np.testing.assert_array_equal(after, before)
+
+
+def test_a_larger_correction_never_becomes_a_smaller_one():
+    before, wrong = smooth(60, 80), smooth(60, 80, 1)
+    found = []
+    for pixels in np.linspace(0, 1, 41):
+        after = before + wrong * np.float32(pixels / moved(before, before + wrong))
+        restrain(before, after)
+        found.append(float(np.abs(after - before).mean()))
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("length", [9, 15, 31])
+def test_the_true_correction_of_a_blur_that_one_sees_is_kept(length):
+    sharp = to_uint8(smooth(200, 300, sigma=1.5))
+    kernel = np.zeros((length, length))
+    kernel[length // 2] = 1 / length
+    blurred = to_float(blur_image(sharp, kernel))
+    after = to_float(sharp)
+    assert restrain(blurred, after) == 1
+    np.testing.assert_array_equal(after, to_float(sharp))
+
+
+def test_images_of_one_colour_stay():
+    before = np.full((20, 30, 3), 0.25, np.float32)
+    after = before + np.float32(0.5 / 255)
+    assert restrain(before, after) == 0
+    np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("restrained", [True, False])
+def test_a_guarded_method_looks_at_the_whole_not_at_its_tiles(restrained):
+    """Half of the image is changed much: of the whole that is enough, and the other half is changed, too."""
+    image = to_uint8(smooth(128, 512))
+
+    def run(tile):
+        return np.clip(tile + (0.2 if tile.mean() > 0 else 0.004), -1, 1)
+
+    method, guard = guarded(Method(run, 0, 1), None, ensemble=False, restrained=restrained)
+    assert (deblur(method, image) != image).any()
+    assert not guard.untouched
+    method, guard = guarded(
+        Method(lambda tile: tile + np.float32(0.01), 0, 1), None, ensemble=False, restrained=restrained
+    )
+    assert (deblur(method, image) == image).all() == restrained
+    assert guard.untouched == restrained
+    assert bool(guard.in_words()) == restrained
