@@ -2,12 +2,12 @@ r"""What a generator gains on whole frames of data sets, and whether it harms wh
 
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test REDS/train/001
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --jpeg 80
-    python -m benchmarks.real_frames pretrained/generator.keras --sharp KODAK --auto
+    python -m benchmarks.real_frames pretrained/generator.keras --sharp KODAK --always
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --picture docs/example.png
 
 Each folder holds pairs below `blur/` and `sharp/`. With `--sharp`, sharp photos get blurs of an RMS radius of 0, 0.5
-and 1 pixels and a grey level of noise; the gain over the untouched input says whether the generator harms them. With
-`--auto`, images that do not look blurred are left as they are, as by `deblur --auto`.
+and 1 pixels and a grey level of noise; the gain over the untouched input says whether they are harmed. Images that the
+generator finds hardly blurred are left as they are, as by `deblur`, but for `--always`.
 """
 
 import argparse
@@ -28,11 +28,10 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from deblurgan.blur.convolution import add_noise
-from deblurgan.cleaning.sharpness import looks_sharp
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation.metrics import psnr, ssim
 from deblurgan.files import files_below
-from deblurgan.images import read_rgb, to_float, write_png
+from deblurgan.images import read_rgb, write_png
 from deblurgan.layout import find_pairs
 from deblurgan.networks.model_files import load_generator
 from deblurgan.pictures import captioned, side_by_side, stacked
@@ -61,22 +60,20 @@ def mildly_blurred(folder: Path, radius: float) -> Images:
         yield add_noise(levels, np.random.default_rng(i), 1), sharp
 
 
-def row(name: str, generator, images: Images, auto: bool) -> str:
-    """Measure one set of images; `auto`: those that do not look blurred are left."""
+def row(name: str, generator, images: Images, always: bool) -> str:
+    """Measure one set of images; `always`: also restore those that are hardly blurred."""
     gains, ssims, inputs, left = [], [], [], 0
     for blur, sharp in tqdm(images, desc=name, unit="image", leave=False):
-        sharp_already = auto and looks_sharp(to_float(blur))
-        left += sharp_already
-        restored, before = blur if sharp_already else deblur(generator, blur), psnr(blur, sharp)
+        restored, before = deblur(generator, blur, restrained=not always), psnr(blur, sharp)
+        left += bool((restored == blur).all())
         inputs.append(before)
         gains.append(psnr(restored, sharp) - before)
         ssims.append(ssim(restored, sharp) - ssim(blur, sharp))
     if not gains:
         raise UserError(f"{name}: no pairs below blur/ and sharp/, or no photos")
     mean, median, worst = statistics.mean(gains), statistics.median(gains), min(gains)
-    counted = f"{len(gains)}, {left} left" if auto else f"{len(gains)}"
     return (
-        f"| {name} ({counted}) | {statistics.mean(inputs):.2f} dB | {mean:+.2f} dB | {median:+.2f} dB | "
+        f"| {name} ({len(gains)}) | {left} | {statistics.mean(inputs):.2f} dB | {mean:+.2f} dB | {median:+.2f} dB | "
         f"{worst:+.2f} dB | {statistics.mean(ssims):+.3f} |"
     )
 
@@ -111,21 +108,21 @@ def main() -> None:
         "--jpeg", type=int, choices=range(1, 96), metavar="QUALITY", help="frames pass through JPEG first"
     )
     parser.add_argument("--sharp", type=Path, nargs="*", default=[], help="folders of sharp photos")
-    parser.add_argument("--auto", action="store_true", help="leave images that do not look blurred")
+    parser.add_argument("--always", action="store_true", help="also restore images that are hardly blurred")
     parser.add_argument("--picture", type=Path, help="also draw a part of each folder's median frame into this file")
     options = parser.parse_args()
     generator = load_generator(options.model)
-    print("| images | input | mean gain | median | worst | SSIM |\n| --- | --- | --- | --- | --- | --- |")
+    print("| images | left as they are | input | mean gain | median | worst | SSIM |\n|" + 7 * " --- |")
     for folder in options.folders:
         name = f"{folder}, JPEG {options.jpeg}" if options.jpeg else str(folder)
-        print(row(name, generator, frames(folder, options.jpeg), options.auto), flush=True)
+        print(row(name, generator, frames(folder, options.jpeg), options.always), flush=True)
     if options.picture:
         rows = [median_crop(generator, frames(folder, options.jpeg)) for folder in options.folders]
         write_png(options.picture, stacked(rows))
     for folder in options.sharp:
         for radius in RADII:
             name = f"{folder}, RMS radius {radius:g} px"
-            print(row(name, generator, mildly_blurred(folder, radius), options.auto), flush=True)
+            print(row(name, generator, mildly_blurred(folder, radius), options.always), flush=True)
 
 
 if __name__ == "__main__":

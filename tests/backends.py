@@ -39,13 +39,14 @@ class Training:
 
     precision: str = "float32"
     dropout: float = 0.0
-    epochs: tuple[int, ...] = (1,)
+    epochs: tuple[int, ...] = (2,)
     winograd: int = winograd.CHANNELS
     """How many channels a convolution needs to be computed by that algorithm."""
 
 
 TRAININGS = {
     "plain": Training(),
+    "plain in two runs": Training(epochs=(1, 2)),
     "winograd": Training(winograd=4),
     "mixed_bfloat16": Training("mixed_bfloat16"),
     "mixed_float16": Training("mixed_float16"),

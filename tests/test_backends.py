@@ -84,16 +84,16 @@ def hosts_together() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def two_hosts(tmp_path_factory, compiled) -> list[Results]:
+def two_hosts(tmp_path_factory, compiled) -> list[dict[str, np.ndarray]]:
     """What two processes on JAX end with, each with a device of its own."""
-    folder, names, together = tmp_path_factory.mktemp("two hosts"), ("plain", "parts"), hosts_together()
+    folder, name, together = tmp_path_factory.mktemp("two hosts"), "plain in two runs", hosts_together()
     processes = [
-        start(folder / f"{host}", compiled, "jax", 2, *names, **together, KERAS_DISTRIBUTION_PROCESS_ID=f"{host}")
+        start(folder / f"{host}", compiled, "jax", 2, name, **together, KERAS_DISTRIBUTION_PROCESS_ID=f"{host}")
         for host in range(2)
     ]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
-    return [results(folder / f"{host}", *names) for host in range(2)]
+    return [results(folder / f"{host}", name)[name] for host in range(2)]
 
 
 def assert_same_steps(one: dict, other: dict) -> None:
@@ -104,7 +104,7 @@ def assert_same_steps(one: dict, other: dict) -> None:
 
 
 def test_both_backends_make_the_same_steps(one_device):
-    """Two steps of two critic updates each, from the same weights, batches and factors; gradients are clipped."""
+    """Of two critic updates each, from the same weights, batches and factors; gradients are clipped."""
     one, other = (one_device[backend]["plain"] for backend in BACKENDS)
     assert set(one) == set(other)
     assert {"log d_penalty", "log d_norm", "log g_norm", "log g_adversarial", "log val_psnr"} < set(one)
@@ -130,9 +130,11 @@ def test_two_devices_make_the_steps_of_one(tmp_path, one_device, compiled, backe
 
 
 def test_two_hosts_make_the_steps_of_one(two_hosts, one_device):
-    """Two processes on JAX, each with half of every batch."""
+    """Two processes on JAX, each with half of every batch; they go on from a checkpoint of the first one."""
+    one = one_device["jax"]["plain"]
     for host in two_hosts:
-        assert_same_steps(one_device["jax"]["plain"], host["plain"])
+        assert (one["first"], host["first"]) == (0, 1)
+        assert_same_steps({**one, "first": 1}, host)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -142,16 +144,6 @@ def test_a_training_in_two_runs_ends_with_the_same_bits(one_device, backend):
     assert (whole["first"], parts["first"]) == (0, 1)
     for name in set(whole) - {"first"}:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
-
-
-def test_two_hosts_go_on_from_what_the_first_one_has_kept(two_hosts, one_device):
-    """The checkpoint is on the first one alone."""
-    one = one_device["jax"]["parts"]
-    for host in two_hosts:
-        assert host["parts"]["first"] == 1
-        for name in set(one) - {"restored"}:
-            np.testing.assert_allclose(host["parts"][name], one[name], rtol=1e-2, atol=5e-3, err_msg=name)
-        np.testing.assert_allclose(host["parts"]["restored"].astype(int), one["restored"], atol=2)
 
 
 @pytest.mark.parametrize(

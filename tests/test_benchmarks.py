@@ -34,10 +34,10 @@ from benchmarks import (
     train_memory,
 )  # fmt: skip
 from deblurgan import params, yaml_files
-from deblurgan.images import write_png
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import save_model
 from deblurgan.params import load
+from deblurgan.restoration import restraint
 
 TINY_TRAIN = {"steps": 2, "validate_every": 2, "crop": 32, "batch_size": 1, "winograd": False, "lambda_content": 0.0}
 
@@ -236,12 +236,15 @@ def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
     assert all(row.count(" dB |") == 4 for row in rows)
 
 
-def test_real_frames_that_do_not_look_blurred_are_left(monkeypatch, capsys, tmp_path, tiny_model):
-    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)  # as sharp as can be
-    write_png(tmp_path / "photos/a.png", noise)
-    called(monkeypatch, real_frames, tiny_model, "--sharp", tmp_path / "photos", "--auto")
-    assert "(1, 1 left)" in (row := capsys.readouterr().out.splitlines()[2])
-    assert row.count("+0.00 dB") == 3
+@pytest.mark.parametrize(("options", "left"), [((), 1), (("--always",), 0)])
+def test_real_frames_that_are_hardly_blurred_are_left(monkeypatch, capsys, tmp_path, tiny_model, options, left):
+    monkeypatch.setattr(restraint, "NOTHING", 5)
+    monkeypatch.setattr(restraint, "ALL", 6)
+    picture(tmp_path / "photos/a.png", 1)
+    called(monkeypatch, real_frames, tiny_model, "--sharp", tmp_path / "photos", *options)
+    row = capsys.readouterr().out.splitlines()[2]
+    assert f" (1) | {left} | " in row
+    assert row.count("+0.00 dB") == 3 * left
 
 
 def test_blind(monkeypatch, capsys, tmp_path):
