@@ -7,6 +7,7 @@ from tqdm import tqdm
 from deblurgan.errors import reported
 from deblurgan.files import files_below, new_directory, require
 from deblurgan.parallel import each
+from deblurgan.restoration.explosions import labelled
 from deblurgan.restoration.in_workers import DeblurFile, SharedFile, deblur_file
 
 PHOTOS = Path("data/resized/unpaired")
@@ -23,7 +24,7 @@ def main() -> None:
         results = each(deblur_file, todo, label="deblur", unit="photo")
         for path, left_out in zip(photos, results, strict=True):
             if left_out:
-                tqdm.write(f"deblur: {path}: {left_out}")
+                tqdm.write(labelled(path, left_out))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from deblurgan.errors import UserError
 from deblurgan.files import remove_partials
 from deblurgan.pretrained import PRETRAINED
-from deblurgan.restoration.explosions import HARDLY, Guard
+from deblurgan.restoration.explosions import HARDLY, Guard, labelled
 from deblurgan.restoration.exported import SUFFIX, ExportedGenerator, export_of
 from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, kernel_of, refuse
 from deblurgan.restoration.options import BLIND, MODEL, read_options
@@ -126,8 +126,8 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
 def note_or_warn(path: Path, what: str) -> None:
     """Say what a result is short of, if it is of anything."""
     if what:
-        label, way = ("note", "; --always deblurs it") if what == HARDLY else ("warning", "")
-        tqdm.write(f"deblur: {label}: {path}: {what}{way}", file=sys.stderr)
+        way = "; --always deblurs it" if what == HARDLY else ""
+        tqdm.write(f"{labelled(path, what)}{way}", file=sys.stderr)
 
 
 def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:

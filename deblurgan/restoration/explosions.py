@@ -5,6 +5,7 @@ length of the blur; means over blocks that are longer hardly change by it. Where
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +18,11 @@ LARGEST = 0.5
 """Difference of two means, of values in [-1, 1], that no blur explains. Between blurred and sharp frames of GoPro and
 REDS it is 0.32 at most."""
 HARDLY = "hardly blurred for the network: left as it is"
+
+
+def labelled(path: Path, said: str) -> str:
+    """A line about a photo, with what a guard has said of it."""
+    return f"deblur: {'note' if said == HARDLY else 'warning'}: {path}: {said}"
 
 
 def exploded(before: np.ndarray, after: np.ndarray) -> bool:
