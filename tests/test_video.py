@@ -11,9 +11,12 @@ import av
 import numpy as np
 import psutil
 import pytest
+from conftest import SMALL
 from PIL import Image
 
 from deblurgan.errors import UserError
+from deblurgan.networks.generators import build_generator
+from deblurgan.networks.model_files import save_model
 from deblurgan.restoration.command import main
 from deblurgan.restoration.video import deblur_video
 
@@ -667,3 +670,13 @@ def test_memory_does_not_grow_with_a_clip(tmp_path):
 
     most(2)  # imports
     assert most(60) < most(12) + 320 * 240 * 3
+
+
+def test_a_clip_that_is_hardly_blurred_is_not_called_left(tmp_path, capsys):
+    """What is said of a photo would be about the last frame."""
+    save_model(build_generator(SMALL.model_copy(update={"identity_start": True})), tmp_path / "g.keras")
+    film(tmp_path / "clip.mp4", steps(2))
+    clip, model, out = (str(tmp_path / name) for name in ("clip.mp4", "g.keras", "out"))
+    main([clip, "--video", "--model", model, "--output", out])
+    assert (tmp_path / "out/clip.mp4").is_file()
+    assert "hardly" not in capsys.readouterr().err

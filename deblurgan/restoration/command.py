@@ -119,7 +119,8 @@ def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: ar
 
     for left_out in deblur_video(path, target, restore):
         tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
-    note_or_warn(path, restorer.left_out())
+    if (said := restorer.left_out()) != HARDLY:  # which is about the last frame
+        note_or_warn(path, said)
     return True
 
 
