@@ -198,8 +198,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: a process more than cores, since many tests wait for servers and clocks."""
-    return usable_cores() + 1
+    """`-n auto`: two processes more than cores, since many tests wait for servers, clocks and processes of theirs."""
+    return usable_cores() + 2
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> Repo:

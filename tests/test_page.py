@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
+from PIL import Image, ImageOps
 from skimage import data
 
 pytest.importorskip("gradio", reason="the page needs requirements-app.txt")
@@ -237,7 +237,7 @@ def test_a_turned_photo_comes_back_as_the_command_makes_it(visit, workplace, pho
     name, result = one.downloaded("#download")
     expected = by_the_command(workplace, tmp_path / "out", photos / "turned.jpg")
     assert {name: result} == expected
-    assert Image.open(io.BytesIO(result)).size == (240, 320)
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(result))).size == (240, 320)
     assert one.downloaded("#outcomes a") == (name, result)
 
 
