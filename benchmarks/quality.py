@@ -149,7 +149,7 @@ class Course(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Restore the frames."""
-        results = [deblur(self.model.averaged, blur) for blur, _ in self.frames]
+        results = [deblur(self.model.averaged, blur, restrained=False) for blur, _ in self.frames]
         pairs = list(zip(results, self.frames, strict=True))
         self.gains.append(float(np.mean([psnr(found, sharp) - psnr(blur, sharp) for found, (blur, sharp) in pairs])))
         self.pattern = float(np.mean([grid(blur, found) for found, (blur, _) in pairs]))
