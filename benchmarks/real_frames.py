@@ -78,11 +78,11 @@ def row(name: str, generator, images: Images, always: bool) -> str:
     )
 
 
-def median_crop(generator, images: Images) -> np.ndarray:
+def median_crop(generator, images: Images, always: bool) -> np.ndarray:
     """Of the frame with the median gain the part whose error falls most: input, result and sharp side by side."""
     found = []
     for blur, sharp in images:
-        restored = deblur(generator, blur)
+        restored = deblur(generator, blur, restrained=not always)
         found.append((psnr(restored, sharp) - psnr(blur, sharp), blur, restored, sharp))
     frames = sorted(found, key=lambda one: one[0])[len(found) // 2][1:]
     errors = [np.square(frame.astype(np.float32) - frames[2]).mean(axis=2) for frame in frames[:2]]
@@ -117,7 +117,7 @@ def main() -> None:
         name = f"{folder}, JPEG {options.jpeg}" if options.jpeg else str(folder)
         print(row(name, generator, frames(folder, options.jpeg), options.always), flush=True)
     if options.picture:
-        rows = [median_crop(generator, frames(folder, options.jpeg)) for folder in options.folders]
+        rows = [median_crop(generator, frames(folder, options.jpeg), options.always) for folder in options.folders]
         write_png(options.picture, stacked(rows))
     for folder in options.sharp:
         for radius in RADII:

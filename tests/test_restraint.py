@@ -9,8 +9,11 @@ from scipy import ndimage
 from deblurgan.blur.convolution import blur_image
 from deblurgan.images import to_float, to_uint8
 from deblurgan.restoration import restraint
+from deblurgan.restoration.explosions import HARDLY
+from deblurgan.restoration.photo_files import Photo
+from deblurgan.restoration.restorer import Restorer
 from deblurgan.restoration.restraint import ALL, NOTHING, moved, restrain
-from deblurgan.restoration.tiles import Method, deblur
+from deblurgan.restoration.tiles import Method, restore
 from deblurgan.restoration.traits import guarded
 
 
@@ -40,7 +43,7 @@ def test_rows_that_are_worked_on_at_a_time_make_no_difference(height, width, str
     after = before + np.float32(strength) * correction
     grey = before.mean(axis=2)
     gradients = sum(np.square(np.gradient(grey, axis=axis)).sum() for axis in (0, 1) if grey.shape[axis] > 1)
-    expected = np.sqrt(np.square(after.mean(axis=2) - grey).sum() / (gradients + restraint.GREY_LEVEL**2 * grey.size))
+    expected = np.sqrt(np.square(after.mean(axis=2) - grey).sum() / (gradients + restraint.LEAST**2 * grey.size))
     assert moved(before, after) == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
@@ -78,27 +81,69 @@ def test_the_true_correction_of_a_blur_that_one_sees_is_kept(length):
     np.testing.assert_array_equal(after, to_float(sharp))
 
 
+def test_a_plain_background_hides_no_correction():
+    """A small blurred thing on a large white page."""
+    before, after = (np.ones((800, 900, 3), np.float32) for _ in range(2))
+    sharp = smooth(64, 64, sigma=1)
+    before[:64, :64], after[:64, :64] = ndimage.gaussian_filter(sharp, (3, 3, 0)), sharp
+    assert moved(before, after) > ALL
+
+
 def test_images_of_one_colour_stay():
     before = np.full((20, 30, 3), 0.25, np.float32)
-    after = before + np.float32(0.5 / 255)
+    after = before + np.float32(0.02 * 2 / 255)
     assert restrain(before, after) == 0
     np.testing.assert_array_equal(after, before)
 
 
 @pytest.mark.parametrize("restrained", [True, False])
 def test_a_guarded_method_looks_at_the_whole_not_at_its_tiles(restrained):
-    """Half of the image is changed much: of the whole that is enough, and the other half is changed, too."""
-    image = to_uint8(smooth(128, 512))
+    """One half is changed much. This is enough for the whole: the half that is changed little is changed, too."""
+    image = smooth(128, 512)
+    image[:, 256:] = 0.5 * image[:, 256:] + 0.5
+    image[:, :256] = 0.5 * image[:, :256] - 0.5
 
     def run(tile):
-        return np.clip(tile + (0.2 if tile.mean() > 0 else 0.004), -1, 1)
+        return tile + np.float32(0.3 if tile.mean() > 0 else 0.004)
 
     method, guard = guarded(Method(run, 0, 1), None, ensemble=False, restrained=restrained)
-    assert (deblur(method, image) != image).any()
-    assert not guard.untouched
+    found = restore(method, image, 128)
+    assert guard.tiles > 4
+    np.testing.assert_allclose(found[:, :180] - image[:, :180], 0.004, atol=1e-5)
+    assert not guard.unchanged
+    assert guard.in_words() == ""
+    image = smooth(128, 512)
     method, guard = guarded(
-        Method(lambda tile: tile + np.float32(0.01), 0, 1), None, ensemble=False, restrained=restrained
+        Method(lambda tile: tile + np.float32(0.004), 0, 1), None, ensemble=False, restrained=restrained
     )
-    assert (deblur(method, image) == image).all() == restrained
-    assert guard.untouched == restrained
-    assert bool(guard.in_words()) == restrained
+    assert (restore(method, image, 128) == image).all() == restrained
+    assert guard.in_words() == (f"note: {HARDLY}: left as it is" if restrained else "")
+    assert guard.in_words() == ""
+
+
+def test_frames_that_are_left_are_counted():
+    method, guard = guarded(
+        Method(lambda image: image + np.float32(0.2 * (image.mean() > 0)), 0, 1), None, ensemble=False, restrained=True
+    )
+    for brightness in (-0.3, 0.3, -0.3):
+        restore(method, 0.5 * smooth(40, 50) + np.float32(brightness))
+    assert guard.in_words() == f"note: 2 of 3 frames {HARDLY}: left as they are"
+
+
+def test_a_photo_that_failed_is_not_spoken_of_later():
+    calls = []
+
+    def run(tile):
+        calls.append(tile)
+        if len(calls) == 2:
+            raise MemoryError
+        return tile + np.float32(2 if len(calls) == 1 else 0)
+
+    method, guard = guarded(Method(run, 0, 1), None, ensemble=False, restrained=True)
+    restorer = Restorer(method, tile=64, guard=guard)
+    photo = Photo(smooth(40, 100), False, False, None, {})
+    with pytest.raises(MemoryError):
+        restorer.restored(photo)
+    assert restorer.left_out().startswith("warning: ")
+    assert restorer.restored(photo) is photo
+    assert restorer.left_out() == f"note: {HARDLY}: left as it is"

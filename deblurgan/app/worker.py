@@ -140,7 +140,14 @@ class Bench:
         from deblurgan.restoration.photo_files import written_name
 
         options = read_options([str(order.source), "--output", str(order.folder), *order.arguments])
-        key = (options.algorithm, options.model, _state(options.model), options.ensemble, options.memory)
+        key = (
+            options.algorithm,
+            options.model,
+            _state(options.model),
+            options.ensemble,
+            options.always,
+            options.memory,
+        )
         if key != self.key or self.restorer is None:
             self.restorer, self.key = None, key  # the old one's memory is free before the new one is loaded
             self.restorer = restorer_of(options)
@@ -198,8 +205,10 @@ def _state(model: Path | None) -> tuple[int, ...]:
 
 
 def _notes(lines: Iterable[str], source: Path) -> Iterator[str]:
-    """The lines of the command about a photo, without what the page says anyway."""
+    """The lines of the command about a photo, without what the page says anyway, and without what it does not offer."""
+    from deblurgan.restoration.command import ALWAYS
+
     for line in lines:
         if line.startswith("deblur: "):
             _, _, text = line.split(" ", 2)
-            yield text.removeprefix(f"{source}: ").removeprefix(f"{source} ")
+            yield text.removeprefix(f"{source}: ").removeprefix(f"{source} ").removesuffix(ALWAYS)

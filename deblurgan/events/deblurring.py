@@ -27,7 +27,8 @@ class Deblurrer:
     sha256: str
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, str]:
-        """Deblur one image, `uint8` of shape (H, W, 3); also what is to be said about it, which is empty as a rule."""
+        """Deblur one image, `uint8` of shape (H, W, 3); also what is to be said about it, see `Guard.in_words`."""
+        self.guard.forget()  # a photo that failed
         return tiles.deblur(self.method, image), self.guard.in_words()
 
 

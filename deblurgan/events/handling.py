@@ -51,9 +51,10 @@ def handle(body: str, settings: Settings) -> list[str]:
             log("failed", **where, error=in_words(error))
             continue
         kinds.append(outcome.kind)
+        label, _, text = outcome.said.partition(": ")
         more = {
             "reason": outcome.reason,
-            "warning": outcome.warning,
+            label: text,
             "deblurred": outcome.deblurred,
             "etag": outcome.etag,
             "bytes": outcome.size,

@@ -43,8 +43,8 @@ class Outcome:
         `folder`: an empty object that stands for a folder.
     reason
         Why it is rejected; see `cleaning.conversion.Rejected`.
-    warning
-        What the deblurred photo is short of.
+    said
+        What is to be said about the deblurred photo, `note: ...` or `warning: ...`.
     etag, size
         Of the source; bytes.
     deblurred
@@ -53,7 +53,7 @@ class Outcome:
 
     kind: Literal["resized", "rejected", "unchanged", "gone", "folder"]
     reason: str = ""
-    warning: str = ""
+    said: str = ""
     etag: str = ""
     size: int = 0
     deblurred: bool = False
@@ -131,17 +131,19 @@ def _once(bucket: str, key: str, settings: Settings) -> Outcome:
         try:
             if found.size > largest_file(settings.clean):
                 raise Rejected(TOO_LARGE)
-            contents, warning = _results(body.read(), settings)
+            contents, said = _results(body.read(), settings)
         except Rejected as refused:
-            said = {"bucket": bucket, "key": key, "reason": str(refused), **history}
-            _put(report, f"{json.dumps(said, indent=2, ensure_ascii=False)}\n".encode(), "application/json", settings)
+            refusal = {"bucket": bucket, "key": key, "reason": str(refused), **history}
+            _put(
+                report, f"{json.dumps(refusal, indent=2, ensure_ascii=False)}\n".encode(), "application/json", settings
+            )
             stale = [place for place, metadata in zip(photos, there[1:], strict=True) if metadata is not None]
             _delete(stale, settings)
             return replace(found, kind="rejected", reason=str(refused))
     for place, content in zip(photos, contents, strict=True):
         _put(place, content, "image/png", settings)
     _delete([report] if there[0] is not None else [], settings)
-    return replace(found, kind="resized", warning=warning, deblurred=len(photos) > 1)
+    return replace(found, kind="resized", said=said, deblurred=len(photos) > 1)
 
 
 def _results(data: bytes, settings: Settings) -> tuple[list[bytes], str]:
@@ -154,8 +156,8 @@ def _results(data: bytes, settings: Settings) -> tuple[list[bytes], str]:
     contents = [data if untouched and small is image else _png(pixels)]
     if not settings.deblur:
         return contents, ""
-    restored, warning = settings.deblur(pixels)
-    return [*contents, _png(restored)], warning
+    restored, said = settings.deblur(pixels)
+    return [*contents, _png(restored)], said
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -25,6 +25,7 @@ from deblurgan.restoration.tiles import Method
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 NAMED = 20
 """At most so many of the files that are left out are named."""
+ALWAYS = "; --always keeps the correction"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk after which no further file can be written."""
 
@@ -83,11 +84,10 @@ def hint(model: Path) -> str:
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
-    """Deblur one file, and say whether: it is left as it is where it is hardly blurred."""
-    from deblurgan.cleaning.sharpness import looks_sharp
-
+    """Deblur one file, and say whether: it may be left as it is, by `--auto`, the network or blind deconvolution."""
+    restorer.left_out()  # of a photo that failed
     photo = read_photo(path, restorer.check)
-    left = options.auto and looks_sharp(photo.colours)
+    left = options.auto and does_not_look_blurred(photo)
     if left:
         tqdm.write(f"deblur: note: {path} does not look blurred: left as it is", file=sys.stderr)
     look = restorer.look(photo) if not left or options.show_kernel else Look()
@@ -95,8 +95,9 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
         tqdm.write(f"deblur: note: {path}: {look.said}", file=sys.stderr)
     left = left or look.leave
     restored = photo if left else restorer.restored(photo)
-    note_or_warn(path, restorer.left_out())
-    left = left or restored is photo
+    if not left:
+        say_left_out(path, restorer.left_out())
+        left = restored is photo
     result, *others = results
 
     def contents() -> Iterator[tuple[Path, Photo | bytes]]:
@@ -108,27 +109,33 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
     return not left
 
 
+def does_not_look_blurred(photo: Photo) -> bool:
+    """What `--auto` leaves."""
+    from deblurgan.cleaning.sharpness import looks_sharp
+
+    return looks_sharp(photo.colours)
+
+
 def deblur_clip(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
     """Deblur one clip, frame by frame."""
     from deblurgan.restoration.video import deblur_video
 
     (target,) = results
+    restorer.left_out()  # of a clip that failed
 
     def restore(colours: np.ndarray) -> np.ndarray:
         return restorer.restored(Photo(colours, False, False, None, {})).colours
 
     for left_out in deblur_video(path, target, restore):
         tqdm.write(f"deblur: {path}: {left_out}", file=sys.stderr)
-    if (said := restorer.left_out()) != HARDLY:  # which is about the last frame
-        note_or_warn(path, said)
+    say_left_out(path, restorer.left_out())
     return True
 
 
-def note_or_warn(path: Path, what: str) -> None:
-    """Say what a result is short of, if it is of anything."""
-    if what:
-        way = "; --always deblurs it" if what == HARDLY else ""
-        tqdm.write(f"{labelled(path, what)}{way}", file=sys.stderr)
+def say_left_out(path: Path, said: str) -> None:
+    """Print what a guard has said of a result, if anything."""
+    if said:
+        tqdm.write(f"{labelled(path, said)}{ALWAYS if HARDLY in said else ''}", file=sys.stderr)
 
 
 def results_of(job: DeblurJob, options: argparse.Namespace) -> list[Path]:

@@ -17,12 +17,13 @@ BLOCK = 64
 LARGEST = 0.5
 """Difference of two means, of values in [-1, 1], that no blur explains. Between blurred and sharp frames of GoPro and
 REDS it is 0.32 at most."""
-HARDLY = "hardly blurred for the network: left as it is"
+HARDLY = "hardly blurred for the network"
 
 
 def labelled(path: Path, said: str) -> str:
     """A line about a photo, with what a guard has said of it."""
-    return f"deblur: {'note' if said == HARDLY else 'warning'}: {path}: {said}"
+    label, _, text = said.partition(": ")
+    return f"deblur: {label}: {path}: {text}"
 
 
 def exploded(before: np.ndarray, after: np.ndarray) -> bool:
@@ -49,9 +50,10 @@ def _means(image: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Guard:
-    """A way to restore whose results are looked at: one that has exploded is made again in another way, or left out.
+    """A way to restore whose results are looked at.
 
-    So is the whole of an image whose correction is too small to be a deblurring, see `restraint`.
+    A tile that has exploded is made again in another way, or left as it is. The correction of a whole image that is too
+    small to be a deblurring is taken back, see `restraint`.
 
     Parameters
     ----------
@@ -63,15 +65,19 @@ class Guard:
 
     run: Restore
     again: Restore | None = None
-    restored: int = 0
+    tiles: int = 0
     made_again: int = 0
     left: int = 0
-    untouched: bool = False
-    """Whether the last image was left as it is, for it is hardly blurred."""
+    images: int = 0
+    unchanged: int = 0
+
+    def forget(self) -> None:
+        """Begin anew: what happened to a photo that failed is not said of the next one."""
+        self.tiles = self.made_again = self.left = self.images = self.unchanged = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Restore an image, or give it back."""
-        self.restored += 1
+        """Restore a tile, or give it back."""
+        self.tiles += 1
         result = self.run(image)
         if not exploded(image, result):
             return result
@@ -84,19 +90,26 @@ class Guard:
         return image
 
     def finish(self, before: np.ndarray, after: np.ndarray) -> None:
-        """Take back a correction that is too small."""
-        self.untouched = restrain(before, after) == 0 and not self.left
+        """Take back, in part or whole, what a result changes too little."""
+        self.images += 1
+        self.unchanged += restrain(before, after) == 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether all images since the start are as they were."""
+        return 0 < self.images == self.unchanged
 
     def in_words(self) -> str:
-        """What has happened since this was asked last; empty if nothing did."""
+        """What has happened since this was asked last, `note: ...` or `warning: ...`; empty if nothing did."""
         said = []
-        if self.made_again:
+        if self.made_again and not self.untouched:
             said.append(
-                f"{self.made_again} of {self.restored} tiles restored with global statistics instead of local ones"
+                f"{self.made_again} of {self.tiles} tiles restored with global statistics instead of local ones"
             )
         if self.left:
-            said.append(f"{self.left} of {self.restored} tiles left as they are")
-        self.restored = self.made_again = self.left = 0
-        if said:
-            return f"the network's result was no restoration: {', '.join(said)}"
-        return HARDLY if self.untouched else ""
+            said.append(f"{self.left} of {self.tiles} tiles left as they are")
+        hardly = f"note: {HARDLY}: left as it is" if self.unchanged else ""
+        if self.images > 1 and hardly:
+            hardly = f"note: {self.unchanged} of {self.images} frames {HARDLY}: left as they are"
+        self.forget()
+        return f"warning: the network's result was no restoration: {', '.join(said)}" if said else hardly

@@ -68,14 +68,14 @@ def deblurred(model: SharedFile, image: np.ndarray, *, ensemble: bool = False) -
     Returns
     -------
     restored, left_out
-        `uint8` of the same shape; and what the guard has to say about it, which is empty as a rule.
+        `uint8` of the same shape; and what the guard has to say about it, see `Guard.in_words`.
 
     Raises
     ------
     UserError
         The file is no exported generator, or another one than it was.
     """
-    method, guard = _loaded(model).restoring(ensemble=ensemble)
+    method, guard = _loaded(model).restoring(ensemble=ensemble)  # a guard that has seen nothing yet
     return tiles.deblur(method, image), guard.in_words()
 
 

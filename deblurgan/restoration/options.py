@@ -99,7 +99,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     harmless.add_argument(
         "--always",
         action="store_true",
-        help="also keep what the network does to a photo that it finds hardly blurred, which harms more than it helps",
+        help="keep the network's correction of photos that it finds hardly blurred, too: most become worse",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
