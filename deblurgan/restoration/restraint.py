@@ -1,8 +1,8 @@
 """First do no harm: a correction that is too small to be a deblurring is taken back.
 
 A generator sharpens what is sharp already, and makes it worse. How much it would change tells sharp from blurred: moved
-by a pixel, an image changes by its gradient, so a correction over the gradient is a length in pixels. The corrections of
-the generator that comes with the project are a tenth of a pixel for sharp photos, and a pixel for blur that one sees.
+by a pixel, an image changes by its gradient, so a correction over the gradient is a length in pixels. Of the generator
+that comes with the project it is a tenth of a pixel for sharp photos, and a pixel for blur that one sees.
 """
 
 import numpy as np
