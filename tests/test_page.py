@@ -57,8 +57,8 @@ def photos(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     exif = Image.Exif()
     exif[0x112], exif[0x10F] = 6, "A camera"
-    shaken = blur_image(data.coffee()[:240, :320], np.full((1, 21), 1 / 21))  # which the network does not leave
-    saved(shaken, folder / "turned.jpg", exif=exif, quality=90)
+    shaken = np.rint(blur_image(data.coffee()[:240, :320], np.full((1, 21), 1 / 21))).astype(np.uint8)
+    saved(shaken, folder / "turned.jpg", exif=exif, quality=90)  # the network leaves sharp photos as they are
     for number in range(9):
         at = 20 * number
         saved(data.astronaut()[at : at + 120, at : at + 160], folder / f"part {number}.png")
