@@ -55,8 +55,8 @@ def by_network(options: argparse.Namespace) -> tuple[Method, Guard]:
 
     An exported one runs in ONNX Runtime, for which nothing of TensorFlow and Keras is imported: they take seconds.
     """
-    model, ways = options.model or MODEL, {"few_sizes": not options.video, "ensemble": options.ensemble}
-    ways["restrained"] = not options.always
+    model = options.model or MODEL
+    ways = {"few_sizes": not options.video, "ensemble": options.ensemble, "restrained": not options.always}
     if not options.model and not any(path.is_file() for path in (MODEL, MODEL.with_suffix(SUFFIX))):
         model = PRETRAINED
         print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)

@@ -123,10 +123,9 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "--video", action="store_true", help="the inputs are clips; the results are .mp4, frame by frame"
     )
     options = parser.parse_args(arguments)
-    if options.algorithm not in ("deblurgan", "auto") and options.ensemble:
-        parser.error(f"--ensemble is for the network, not for --algorithm {options.algorithm}")
-    if options.algorithm not in ("deblurgan", "auto") and options.always:
-        parser.error(f"--always is for the network, not for --algorithm {options.algorithm}")
+    for name in ("ensemble", "always"):
+        if getattr(options, name) and options.algorithm not in ("deblurgan", "auto"):
+            parser.error(f"--{name} is for the network, not for --algorithm {options.algorithm}")
     if options.video and (options.compare or options.auto):
         parser.error("--compare and --auto are for photos, not for --video")
     if options.algorithm not in BLIND and (options.kernel_size or options.show_kernel):

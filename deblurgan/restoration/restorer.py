@@ -12,6 +12,7 @@ from tqdm import tqdm
 from deblurgan.restoration import tiles
 from deblurgan.restoration.explosions import Guard
 from deblurgan.restoration.photo_files import Photo
+from deblurgan.restoration.restraint import keep
 
 DELAY = 3
 """Seconds after which a bar shows how many tiles of a photo are done."""
@@ -122,8 +123,5 @@ class Restorer:
         found = tiles.restore(self.method, photo.colours, tile, self.watched or bar)
         if self.guard and self.guard.untouched:
             return photo
-        if self.strength != 1:
-            found -= photo.colours
-            found *= self.strength
-            found += photo.colours
+        keep(self.strength, photo.colours, found)
         return replace(photo, colours=found)

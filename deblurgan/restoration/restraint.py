@@ -64,10 +64,13 @@ def restrain(before: np.ndarray, after: np.ndarray) -> float:
         The share of the correction that is kept, 0 to 1.
     """
     share = float(np.clip((moved(before, after) - NOTHING) / (ALL - NOTHING), 0, 1))
-    if share == 0:
-        after[:] = before
-    elif share < 1:
-        for top in range(0, len(before), ROWS):
-            rows = slice(top, top + ROWS)
-            after[rows] = before[rows] + share * (after[rows] - before[rows])
+    keep(share, before, after)
     return share
+
+
+def keep(share: float, before: np.ndarray, after: np.ndarray) -> None:
+    """Keep a share of a correction, 0 to 1, in place and without a copy; all of it is left as it is to the last bit."""
+    if share != 1:
+        after -= before
+        after *= share
+        after += before
