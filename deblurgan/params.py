@@ -40,7 +40,7 @@ Ends = (Field(strict=False), BeforeValidator(_two_ends), AfterValidator(_in_orde
 Lengths = Annotated[tuple[Length, Length], *Ends]
 Portions = Annotated[tuple[Portion, Portion], *Ends]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
-Blocks = Annotated[tuple[Positive, ...], Field(strict=False, min_length=9, max_length=9)]
+Blocks = Annotated[tuple[Positive, ...], Field(strict=False)]
 
 
 class Section(BaseModel):
@@ -152,6 +152,11 @@ class Resize(Section):
     height: Annotated[int, Field(ge=16)]
 
 
+PLACES = {"resnet": (1, 0), "nafnet": (9, 3), "unet": (7, 3)}
+"""Of an architecture: where it has residual blocks, levels down, bottom and levels up; and which of them takes a number
+that stands alone, the others having one block each."""
+
+
 class Generator(Section):
     """Architecture of the generator."""
 
@@ -167,21 +172,27 @@ class Generator(Section):
     @field_validator("blocks", mode="before")
     @classmethod
     def _counts_blocks(cls, value: Any) -> Any:
-        numbers = value if isinstance(value, list | tuple) and len(value) == 9 else [value]
+        numbers = value if isinstance(value, list | tuple) and value else [value]
         if not all(type(number) is int and number > 0 for number in numbers):
-            raise ValueError(f"{value!r} is neither a positive number nor a list of 9 of them")
+            raise ValueError(f"{value!r} is neither a positive number nor a list of them")
         return value
 
     @property
-    def block_count(self) -> int:
-        """Number of blocks of an architecture that has them in one place."""
-        assert isinstance(self.blocks, int)  # a list is for nafnet alone
-        return self.blocks
+    def blocks_by_place(self) -> tuple[int, ...]:
+        """Numbers of residual blocks, in the order of their places (`PLACES`)."""
+        if not isinstance(self.blocks, int):
+            return self.blocks
+        places, deep = PLACES[self.architecture]
+        return tuple(self.blocks if place == deep else 1 for place in range(places))
 
     @model_validator(mode="after")
     def _suits_the_architecture(self) -> Self:
-        if self.architecture != "nafnet" and (self.attention != "none" or not isinstance(self.blocks, int)):
-            raise ValueError(f"attention and a list of blocks are for architecture: nafnet, not {self.architecture}")
+        if self.architecture != "nafnet" and self.attention != "none":
+            raise ValueError(f"attention is for architecture: nafnet, not {self.architecture}")
+        places, _ = PLACES[self.architecture]
+        if len(self.blocks_by_place) != places:
+            wanted = f"a list of {places}" if places > 1 else "one number, not a list"
+            raise ValueError(f"blocks of {self.architecture} are {wanted}: {self.blocks}")
         return self
 
 

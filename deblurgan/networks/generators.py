@@ -97,13 +97,14 @@ def _resnet(make: _Parts, x):
     for i in (1, 2):
         x = layers.ZeroPadding2D(1, name=f"down{i}_pad")(x)
         x = activated(make.conv(x, filters * 2**i, 3, f"down{i}", strides=2), f"down{i}")
-    for i in range(1, make.settings.block_count + 1):
+    (blocks,) = make.settings.blocks_by_place
+    for i in range(1, blocks + 1):
         y = ReflectionPad(1, name=f"block{i}_pad1")(x)
         y = activated(make.conv(y, filters * 4, 3, f"block{i}_conv1"), f"block{i}_conv1")
         y = make.dropout(y, f"block{i}_dropout")
         y = ReflectionPad(1, name=f"block{i}_pad2")(y)
         # what the blocks add comes to the power of what they are added to, however many they are
-        y = make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=building.LINEAR / make.settings.block_count)
+        y = make.conv(y, filters * 4, 3, f"block{i}_conv2", gain=building.LINEAR / blocks)
         y = make.norm(y, f"block{i}_norm2")
         x = layers.Add(name=f"block{i}")([x, y])
     for i in (1, 2):
@@ -137,13 +138,11 @@ def _naf_block(make: _Parts, x, level: int, name: str):
 
 
 def _nafnet(make: _Parts, x):
-    """A U-Net of NAFNet's blocks: `blocks` on the fourth level and one on each other, or nine numbers of them.
+    """A U-Net of NAFNet's blocks.
 
     With channel attention it is NAFNet as published: on images in [0, 1], which are padded with zeros.
     """
-    blocks = make.settings.blocks
-    if isinstance(blocks, int):
-        blocks = (*(1,) * (LEVELS - 1), blocks, 1, *(1,) * LEVELS)
+    blocks = make.settings.blocks_by_place
     published = make.settings.attention != "none"
     filters, skips = make.settings.filters, []
     if published:
@@ -182,22 +181,29 @@ def _residual_block(make: _Parts, x, name: str, share: float = 1.0):
 
 
 def _unet(make: _Parts, x):
-    """A U-Net of residual blocks: one on each level down and up, and `blocks` at an eighth of the size.
+    """A U-Net of residual blocks, most of them at an eighth of the size.
 
     There a convolution sees eight times as far as at the full size, for a tenth of the arithmetic.
     """
-    filters, blocks = make.settings.filters, make.settings.block_count
+    filters, (*down, bottom, third, second, first) = make.settings.filters, make.settings.blocks_by_place
+    up = (first, second, third)
     x, skips = make.same(x, filters, "stem", building.LINEAR), []
+
+    def blocks(x, name, count):
+        for i in range(count):
+            x = _residual_block(make, x, name if i == 0 else f"{name}_{i + 1}", 1 / count)
+        return x
+
     for level, width in enumerate(UNET_WIDTHS[1:], 1):
-        x = _residual_block(make, x, f"encoder{level}")
+        x = blocks(x, f"encoder{level}", down[level - 1])
         skips.append(x)
         x = make.conv(x, filters * width, 2, f"down{level}", strides=2, gain=building.LINEAR)
-    for i in range(1, blocks + 1):
-        x = _residual_block(make, x, f"body{i}", 1 / blocks)
+    for i in range(1, bottom + 1):
+        x = _residual_block(make, x, f"body{i}", 1 / bottom)
     for level, width in reversed(list(enumerate(UNET_WIDTHS[:-1], 1))):
         x = make.up(x, filters * width, f"up{level}", building.LINEAR)
         x = layers.Add(name=f"skip{level}")([x, skips.pop()])
-        x = _residual_block(make, x, f"decoder{level}")
+        x = blocks(x, f"decoder{level}", up[level - 1])
     return make.head(x, 3, None)
 
 

@@ -143,25 +143,57 @@ def load_generator(path: Path | str) -> keras.Model:
     return model
 
 
-def copy_weights(source: keras.Model, target: keras.Model, path: Path | str) -> None:
+def copy_weights(source: keras.Model, target: keras.Model, path: Path | str, grow: bool = False) -> list[str]:
     """Copy the weights of one generator into another of the same architecture.
+
+    Parameters
+    ----------
+    source, target
+        Generators.
+    path
+        What `source` is called.
+    grow
+        Whether `target` may have residual blocks (`resnet`, `unet`) that `source` lacks. They change nothing at first.
+
+    Returns
+    -------
+    list of str
+        Names of the residual blocks that `source` lacks.
 
     Raises
     ------
     UserError
-        Their architectures differ; the first differing layer is named. `path` is what `source` is called.
+        Their architectures differ otherwise; the first differing layer is named.
     """
-    # they have no weights, and those of others mean nothing with them or without
-    shaping = (layers.InstanceNorm, layers.MeanAround)
-    both = [[part for part in model.layers if part.weights or isinstance(part, shaping)] for model in (source, target)]
-    for theirs, ours in itertools.zip_longest(*both):
+    added = _added_blocks(source, target) if grow else []
+    parts = [part for part in target.layers if not part.name.startswith(tuple(f"{block}_conv" for block in added))]
+    pairs = list(itertools.zip_longest(_told_apart_by(source.layers), _told_apart_by(parts)))
+    for theirs, ours in pairs:
         found, needed = (_described(layer) for layer in (theirs, ours))
         if found != needed:
             raise UserError(
                 f"{path} differs from the generator of params.yaml: it has {found}, not {needed}; name "
                 "a generator of the same architecture, or null (random weights)"
             )
-    target.set_weights(source.get_weights())
+    for theirs, ours in pairs:
+        ours.set_weights(theirs.get_weights())
+    for block in added:
+        last = target.get_layer(f"{block}_conv2")
+        last.set_weights([np.zeros_like(weight) for weight in last.get_weights()])
+    return added
+
+
+def _told_apart_by(parts: list[keras.Layer]) -> list[keras.Layer]:
+    """The layers that tell architectures apart: those of weights, and those that weights mean nothing without."""
+    return [part for part in parts if part.weights or isinstance(part, layers.InstanceNorm | layers.MeanAround)]
+
+
+def _added_blocks(source: keras.Model, target: keras.Model) -> list[str]:
+    """Names of the residual blocks of `target` that `source` lacks; a block is called as the addition at its end."""
+    known = {layer.name for layer in source.layers}
+    ends = [layer.name for layer in target.layers if isinstance(layer, keras.layers.Add)]
+    convolutions = {layer.name for layer in target.layers} - known
+    return [name for name in ends if f"{name}_conv2" in convolutions]
 
 
 def _described(layer: keras.Layer | None) -> str:

@@ -169,7 +169,7 @@ def build(
     seed
         Of the initial weights and of dropout.
     start
-        A generator to begin with, of the same architecture.
+        A generator to begin with, of the same architecture; residual blocks that it lacks change nothing at first.
 
     Raises
     ------
@@ -181,7 +181,9 @@ def build(
     trained, judge = build_generator(generator, seed), build_critic(critic, seed)
     keras.config.set_dtype_policy("float32")
     if start:
-        copy_weights(start, trained, "train.init_from")
+        added = copy_weights(start, trained, "train.init_from", grow=settings.steps > 0)
+        if added:
+            print(f"train: blocks that train.init_from lacks, and that change nothing at first: {', '.join(added)}")
     if settings.winograd and on_cpu():
         for network in filter(None, (trained, judge, features)):
             speed_up(network)
