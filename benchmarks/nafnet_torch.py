@@ -131,11 +131,9 @@ def in_keras(width: int, attention: str, way: str, across: int, height: int, rou
     from deblurgan.restoration.tiles import restore, tile_for
 
     backend.be_deterministic()
-    settings = Generator(
-        architecture="nafnet", filters=width, blocks=BLOCKS, attention=attention, norm="layer", upsample="shuffle",
-        dropout=0.0, identity_start=False,
-    )  # fmt: skip
-    generator = build_generator(settings)
+    settings = {"architecture": "nafnet", "filters": width, "blocks": BLOCKS, "attention": attention, "norm": "layer"}
+    more = {"upsample": "shuffle", "dropout": 0.0, "identity_start": False}
+    generator = build_generator(Generator.model_validate(settings | more))
     method, taken = network(generator), []
     image = np.random.default_rng(0).uniform(-1, 1, (height, across, 3)).astype(np.float32)
     tile = None if way == "whole" else int(way) if way.isdigit() else tile_for(method, image.shape, 2.5)

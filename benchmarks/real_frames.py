@@ -60,8 +60,8 @@ def mildly_blurred(folder: Path, radius: float) -> Images:
         yield add_noise(levels, np.random.default_rng(i), 1), sharp
 
 
-def row(name: str, generator, images: Images, always: bool) -> str:
-    """Measure one set of images; `always`: also restore those that are hardly blurred."""
+def row(name: str, generator, images: Images, always: bool) -> tuple[str, int]:
+    """Measure one set of images, and say which has the median gain; `always`: also those that are hardly blurred."""
     gains, ssims, inputs, left = [], [], [], 0
     for blur, sharp in tqdm(images, desc=name, unit="image", leave=False):
         restored, before = deblur(generator, blur, restrained=not always), psnr(blur, sharp)
@@ -72,19 +72,16 @@ def row(name: str, generator, images: Images, always: bool) -> str:
     if not gains:
         raise UserError(f"{name}: no pairs below blur/ and sharp/, or no photos")
     mean, median, worst = statistics.mean(gains), statistics.median(gains), min(gains)
-    return (
+    text = (
         f"| {name} ({len(gains)}) | {left} | {statistics.mean(inputs):.2f} dB | {mean:+.2f} dB | {median:+.2f} dB | "
         f"{worst:+.2f} dB | {statistics.mean(ssims):+.3f} |"
     )
+    return text, sorted(range(len(gains)), key=gains.__getitem__)[len(gains) // 2]
 
 
-def median_crop(generator, images: Images, always: bool) -> np.ndarray:
-    """Of the frame with the median gain the part whose error falls most: input, result and sharp side by side."""
-    found = []
-    for blur, sharp in images:
-        restored = deblur(generator, blur, restrained=not always)
-        found.append((psnr(restored, sharp) - psnr(blur, sharp), blur, restored, sharp))
-    frames = sorted(found, key=lambda one: one[0])[len(found) // 2][1:]
+def best_part(generator, blur: np.ndarray, sharp: np.ndarray, always: bool) -> np.ndarray:
+    """Of a frame the part whose error falls most: input, result and sharp side by side."""
+    frames = blur, deblur(generator, blur, restrained=not always), sharp
     errors = [np.square(frame.astype(np.float32) - frames[2]).mean(axis=2) for frame in frames[:2]]
     height, width = PART
     places = itertools.product(range(0, len(errors[0]) - height, 20), range(0, errors[0].shape[1] - width, 20))
@@ -113,16 +110,20 @@ def main() -> None:
     options = parser.parse_args()
     generator = load_generator(options.model)
     print("| images | left as they are | input | mean gain | median | worst | SSIM |\n|" + 7 * " --- |")
+    parts = []
     for folder in options.folders:
         name = f"{folder}, JPEG {options.jpeg}" if options.jpeg else str(folder)
-        print(row(name, generator, frames(folder, options.jpeg), options.always), flush=True)
+        text, median = row(name, generator, frames(folder, options.jpeg), options.always)
+        print(text, flush=True)
+        if options.picture:
+            middle = next(itertools.islice(frames(folder, options.jpeg), median, None))
+            parts.append(best_part(generator, *middle, options.always))
     if options.picture:
-        rows = [median_crop(generator, frames(folder, options.jpeg), options.always) for folder in options.folders]
-        write_png(options.picture, stacked(rows))
+        write_png(options.picture, stacked(parts))
     for folder in options.sharp:
         for radius in RADII:
             name = f"{folder}, RMS radius {radius:g} px"
-            print(row(name, generator, mildly_blurred(folder, radius), options.always), flush=True)
+            print(row(name, generator, mildly_blurred(folder, radius), options.always)[0], flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from benchmarks import (
     events,
     loader,
     margins,
+    nafnet_torch,
     pretraining_data,
     quality,
     real_frames,
@@ -119,6 +120,20 @@ def test_deblur_ends_with_an_error_where_a_way_fails(monkeypatch, capsys):
         called(monkeypatch, deblur, "--size", "40x32")
     assert ended.value.code
     assert "TypeError: no such argument" in capsys.readouterr().out
+
+
+def test_nafnet_beside_pytorchs(monkeypatch, capsys, workers_here):
+    """PyTorch is none of the project's packages: its time is made up here."""
+    monkeypatch.setattr(nafnet_torch, "in_torch", lambda *_: {"seconds": 100.0, "parameters": 1})
+    monkeypatch.setattr(nafnet_torch, "SIZES", ((40, 32),))
+    monkeypatch.setattr(nafnet_torch, "BLOCKS", (1,) * 9)
+    called(monkeypatch, nafnet_torch, "--filters", 2, "--rounds", 1)
+    rows = [[cell.strip() for cell in line.split("|")[2:-2]] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        ["local", "torch"], ["local", "whole"], ["local", "auto"], ["global", "torch"], ["global", "whole"],
+    ]  # fmt: skip
+    assert len({row[2] for row in rows if row[1] != "torch"}) == 1
+    assert all(0 <= float(row[4]) < 1 for row in rows if row[1] != "torch")
 
 
 def test_train(monkeypatch, capsys, workers_here, eager):

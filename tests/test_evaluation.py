@@ -170,6 +170,28 @@ def test_rows_do_not_depend_on_the_processes(cache, tmp_path, monkeypatch):
     assert set(score.stretched) == {f"{k}{m}" for k in ("", "input_") for m in ("psnr", "ssim", "ssim_3d")}
 
 
+def test_a_weak_network_is_scored_beside_what_is_left_of_it(tmp_path):
+    """Its small correction is taken back; the network alone has made the image better all the same."""
+    generator = build_generator(SMALL.model_copy(update={"identity_start": True}))
+    head = generator.get_layer("head")
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel, bias + 0.02])  # brighter, if hardly: correction of the same sign everywhere
+    save_model(generator, tmp_path / "g.keras")
+    (tmp_path / "g.onnx").write_bytes(onnx_bytes(generator, metadata_of(generator, tmp_path / "g.keras")))
+    sharp = np.random.default_rng(0).integers(40, 216, (32, 48, 3), dtype=np.uint8)
+    for half, image in (("blur", sharp - 3), ("sharp", sharp)):
+        write_png(tmp_path / f"{half}.png", image)
+    model = SharedFile.at(tmp_path / "g.onnx")
+    paths = tmp_path / "blur.png", tmp_path / "sharp.png"
+    score = Score(**measured(PairJob(("d", "s", "1"), *paths, model, False, None, False)))
+    assert score["psnr"] == score["input_psnr"] < score["network_psnr"]
+    assert score["network_psnr_gain"] == score["network_psnr"] - score["input_psnr"]
+    assert {"network_ssim", "network_ssim_gain"} <= set(score.measures)
+    found = {**scores.report([score]), "unpaired": {"photos": 0}}
+    (line,) = [line for line in scores.in_words(found) if "network alone, test" in line]
+    assert f"-> {score['network_psnr']:.2f} dB" in line
+
+
 @pytest.fixture
 def ready(workspace, monkeypatch):
     """Test pairs, one of each scene less blurred than the one before, and a generator."""
@@ -305,7 +327,7 @@ def test_the_distance_of_features_is_measured_where_it_is_asked_for(ready, vgg):
 def test_few_figures_are_metrics_and_the_report_holds_all(ready, capsys):
     stages.evaluate.main()
     metrics, report = (json.loads(Path(path).read_text()) for path in (stages.evaluate.METRICS, scores.REPORT))
-    assert list(metrics) == ["psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "images"]
+    assert list(metrics) == ["psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "network_psnr_gain", "images"]
     assert metrics == {name: report[name] for name in metrics}
     assert {"input_psnr", "psnr_gain_95", "baselines", "datasets", "stretched_128", "unpaired"} <= set(report)
     assert report["unpaired"]["photos"] == 1

@@ -10,7 +10,8 @@ from deblurgan.networks.generators import build_generator
 from deblurgan.params import Critic
 
 RESNET = SMALL.model_copy(update={"blocks": 2, "norm": "instance", "dropout": 0.5})
-UNET = RESNET.model_copy(update={"architecture": "unet", "norm": "none", "upsample": "shuffle", "blocks": 3})
+UNET = RESNET.model_copy(update={"architecture": "unet", "norm": "none", "upsample": "shuffle"})
+UNET = UNET.model_copy(update={"blocks": (1, 2, 1, 3, 2, 1, 3)})
 NAFNET = RESNET.model_copy(update={"architecture": "nafnet", "norm": "layer", "upsample": "shuffle"})
 
 
@@ -106,20 +107,27 @@ def nafnet(net, blurred):
 
 
 def unet(net, blurred):
+    """Levels of 1, 2 and 1 blocks down, 3 at an eighth of the size, 2, 1 and 3 up."""
+
     def conv(x, name):
         return net.conv(padded(x, 1, "constant"), name)
 
     def block(x, name):
         return x + conv(relu(conv(x, f"{name}_conv1")), f"{name}_conv2")
 
+    def blocks(x, *names):
+        for name in names:
+            x = block(x, name)
+        return x
+
     x, skips = conv(blurred, "stem"), []
-    for level in (1, 2, 3):
-        skips.append(block(x, f"encoder{level}"))
+    for level, names in enumerate((["encoder1"], ["encoder2", "encoder2_2"], ["encoder3"]), 1):
+        skips.append(blocks(x, *names))
         x = net.conv(skips[-1], f"down{level}", stride=2)
-    for i in (1, 2, 3):
-        x = block(x, f"body{i}")
-    for level in (3, 2, 1):
-        x = block(shuffled(net.conv(x, f"up{level}_conv")) + skips.pop(), f"decoder{level}")
+    x = blocks(x, "body1", "body2", "body3")
+    up = {3: ["decoder3", "decoder3_2"], 2: ["decoder2"], 1: ["decoder1", "decoder1_2", "decoder1_3"]}
+    for level, names in up.items():
+        x = blocks(shuffled(net.conv(x, f"up{level}_conv")) + skips.pop(), *names)
     return np.clip(blurred + net.conv(padded(x, 1, "reflect"), "head"), -1, 1)
 
 

@@ -72,12 +72,46 @@ def changed(**sections):
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(UserError, match=r"steps: 0 trains nothing: it needs init_from"):
         changed(train={"steps": 0})
-    with pytest.raises(UserError, match=r"attention and a list of blocks are for architecture: nafnet, not resnet"):
+    with pytest.raises(UserError, match=r"attention is for architecture: nafnet, not resnet"):
         changed(generator={"attention": "local"})
-    with pytest.raises(UserError, match=r"attention and a list of blocks are for architecture: nafnet, not resnet"):
-        changed(generator={"blocks": [1] * 9})
-    with pytest.raises(UserError, match=r"generator\.blocks"):
-        changed(generator={"architecture": "nafnet", "blocks": [1] * 8})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "blocks", "said"),
+    [
+        ("resnet", [1] * 9, r"blocks of resnet are one number, not a list: \(1, "),
+        ("unet", [1] * 9, r"blocks of unet are a list of 7: \(1, "),
+        ("nafnet", [1] * 7, r"blocks of nafnet are a list of 9: \(1, "),
+        ("unet", [1, 1, 1, 0, 1, 1, 1], r"\[1, .*\] is neither a positive number nor a list of them"),
+        ("unet", [], r"\[\] is neither a positive number nor a list of them"),
+        ("unet", 1.5, r"1\.5 is neither a positive number nor a list of them"),
+    ],
+)
+def test_blocks_are_counted_in_their_places(architecture, blocks, said):
+    with pytest.raises(UserError, match=rf"generator.*{said}"):
+        changed(generator={"architecture": architecture, "blocks": blocks})
+
+
+def test_a_training_adds_blocks_to_a_given_generator(given, eager, capsys):
+    """They change nothing at first, and are trained; measured as it is, a generator has the blocks that it has."""
+    unet = {"architecture": "unet", "attention": "none", "norm": "none", "blocks": [1, 2, 1, 2, 1, 1, 3]}
+    small = SMALL.model_copy(update={**LOCAL, **unet, "blocks": 1})
+    save_model(build_generator(small), given / "given.keras")
+    recipe = {**RECIPE, "steps": 2, "validate_every": 1, "learning_rate": 1e-8, "warmup": 0.0, "ema": 0.0}
+    edit_params(given, {"generator": unet, "train": recipe})
+    stages.train.main()
+    said = capsys.readouterr().out
+    assert "that change nothing at first: encoder2_2, body2, decoder1_2, decoder1_3" in said
+    before, after = (load_generator(given / name) for name in ("given.keras", "models/generator.keras"))
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(before(image), after(image), atol=1e-3)
+    added = {layer.name for layer in after.layers} - {layer.name for layer in before.layers}
+    last = [after.get_layer(name) for name in added if name.endswith("_conv2")]
+    assert len(last) == 4
+    assert all(np.abs(layer.get_weights()[0]).max() > 0 for layer in last)
+    edit_params(given, {"train": {"steps": 0}})
+    with pytest.raises(UserError, match=r"it has down2 .*, not encoder2_2_conv1 "):
+        stages.train.main()
 
 
 @pytest.mark.parametrize("name", ["nafnet-gopro", "finetune"])

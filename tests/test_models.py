@@ -238,6 +238,30 @@ def test_a_generator_starts_from_another_ones_weights():
 
 
 @pytest.mark.parametrize(
+    ("change", "added"),
+    [
+        ({"blocks": 4}, ["block3", "block4"]),
+        ({"blocks": 3, "norm": "instance"}, ["block3"]),
+        ({"architecture": "unet", "upsample": "shuffle", "blocks": (1, 1, 2, 3, 1, 1, 1)}, ["encoder3_2", "body3"]),
+        (
+            {"architecture": "unet", "upsample": "shuffle", "blocks": (1, 1, 1, 2, 3, 1, 1)},
+            ["decoder3_2", "decoder3_3"],
+        ),
+    ],
+)
+def test_a_generator_grows_by_blocks_that_change_nothing_at_first(change, added):
+    source = build_generator(RANDOM.model_copy(update={**change, "blocks": 2}), 1)
+    target = build_generator(RANDOM.model_copy(update=change), 2)
+    assert copy_weights(source, target, "other.keras", grow=True) == added
+    x = images(1, 16, 16, 3)
+    np.testing.assert_allclose(source(x), target(x), atol=1e-6)
+    assert all(np.any(target.get_layer(f"{name}_conv1").get_weights()[0]) for name in added)  # or none ever learned
+    for one, other, grow in ((source, target, False), (target, source, True)):
+        with pytest.raises(UserError, match=rf"{added[0]}_conv1"):
+            copy_weights(one, other, "other.keras", grow=grow)
+
+
+@pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"filters": 8}, r"it has stem \(7x7x3x8, 8\), not stem \(7x7x3x4, 4\)"),

@@ -12,7 +12,7 @@ from deblurgan.evaluation.scores import compared, score, squashed
 from deblurgan.images import read_rgb, to_float
 from deblurgan.restoration import deconvolution, tiles
 from deblurgan.restoration.classical import ALGORITHMS, algorithm
-from deblurgan.restoration.in_workers import SharedFile, deblurred
+from deblurgan.restoration.in_workers import SharedFile, deblurred, deblurred_and_alone
 from deblurgan.restoration.kernel_selection import estimate_blur
 
 
@@ -69,13 +69,14 @@ def measured(job: PairJob | PhotoJob) -> Row:
 def scored(job: PairJob) -> Row:
     """Score a test image, the baselines on it, and the image at the size of the original student project."""
     blur, sharp = read_rgb(job.blur), read_rgb(job.sharp)
-    restored, stretched = (deblurred(job.model, image, ensemble=job.ensemble)[0] for image in (blur, squashed(blur)))
+    restored, alone = deblurred_and_alone(job.model, blur, ensemble=job.ensemble)
+    stretched, _ = deblurred(job.model, squashed(blur), ensemble=job.ensemble)
     classical = [name for name in job.baselines if name in ALGORITHMS]
     methods = {name: algorithm(name, job.kernel, in_light=job.in_light) for name in classical}
     others = {name: tiles.deblur(method, blur) for name, method in methods.items()}
     if "blind" in job.baselines:
         others |= blindly(blur, job.kernel, in_light=job.in_light)
-    found = score(job.name, blur, restored, sharp, others)
+    found = score(job.name, blur, restored, sharp, others, alone)
     if job.vgg:
         found.measures.update(zip(("vgg", "input_vgg"), distances(job.vgg, sharp, restored, blur), strict=True))
     after, before = (compared(image, squashed(sharp)) for image in (stretched, squashed(blur)))

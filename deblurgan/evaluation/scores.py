@@ -47,7 +47,7 @@ STRETCHED = 128
 RESAMPLES = 2000
 """Bootstrap samples of the test images for a confidence interval."""
 
-COMPARED = ("psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "vgg", "images")
+COMPARED = ("psnr", "psnr_gain", "ssim", "ssim_gain", "ssim_3d", "network_psnr_gain", "vgg", "images")
 """The scores of the report that people compare between models."""
 
 
@@ -72,6 +72,7 @@ def score(
     restored: np.ndarray,
     sharp: np.ndarray,
     baselines: dict[str, np.ndarray] | None = None,
+    alone: np.ndarray | None = None,
 ) -> Score:
     """Measure one image.
 
@@ -83,16 +84,23 @@ def score(
         `uint8` of one shape (H, W, 3).
     baselines
         The blurred image as restored by each baseline.
+    alone
+        The blurred image as the network has it, before a small correction is taken back.
 
     Returns
     -------
     Score
         `psnr` in dB, `ssim` and `ssim_3d` of the restored image; the same of the blurred one as `input_psnr` and so on;
-        and the difference as `psnr_gain` and so on.
+        and the difference as `psnr_gain` and so on. Of the network alone, if it is given: `network_psnr`,
+        `network_ssim`, and their gains.
     """
     after, before = compared(restored, sharp), compared(blur, sharp)
     measures = {**after, **{f"input_{key}": value for key, value in before.items()}}
     measures |= {f"{key}_gain": after[key] - before[key] for key in after}
+    if alone is not None:
+        network = compared(alone, sharp)
+        for key in ("psnr", "ssim"):
+            measures |= {f"network_{key}": network[key], f"network_{key}_gain": network[key] - before[key]}
     others = {key: compared(image, sharp) for key, image in (baselines or {}).items()}
     return Score(*name, measures, others)
 
@@ -191,6 +199,9 @@ def in_words(found: dict) -> list[str]:
     for name, part in {"test": found, **found["datasets"]}.items():
         parts[name] = part
         before = {key: part[key] for key in ("images", "input_psnr", "input_ssim")}
+        if "network_psnr" in part:
+            alone = {"psnr": part["network_psnr"], "ssim": part["network_ssim"]}
+            parts[f"  network alone, {name}"] = {**before, **alone}
         parts |= {f"  {key}, {name}": {**before, **other} for key, other in part.get("baselines", {}).items()}
     for kind, part in found.get("kinds", {}).items():
         parts[f"blur: {kind}"] = part

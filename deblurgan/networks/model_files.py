@@ -166,7 +166,7 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str, gro
         Their architectures differ otherwise; the first differing layer is named.
     """
     added = _added_blocks(source, target) if grow else []
-    parts = [part for part in target.layers if not part.name.startswith(tuple(f"{block}_conv" for block in added))]
+    parts = [part for part in target.layers if not part.name.startswith(tuple(f"{block}_" for block in added))]
     pairs = list(itertools.zip_longest(_told_apart_by(source.layers), _told_apart_by(parts)))
     for theirs, ours in pairs:
         found, needed = (_described(layer) for layer in (theirs, ours))

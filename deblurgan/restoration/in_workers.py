@@ -5,14 +5,14 @@ What comes out does not depend on how many processes there are, since the thread
 
 import functools
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from deblurgan.errors import UserError
 from deblurgan.files import sha256_of
-from deblurgan.images import read_rgb, write_png
+from deblurgan.images import read_rgb, to_uint8, write_png
 from deblurgan.restoration import tiles
 from deblurgan.restoration.exported import ExportedGenerator
 
@@ -77,6 +77,27 @@ def deblurred(model: SharedFile, image: np.ndarray, *, ensemble: bool = False) -
     """
     method, guard = _loaded(model).restoring(ensemble=ensemble)  # a guard that has seen nothing yet
     return tiles.deblur(method, image), guard.in_words()
+
+
+def deblurred_and_alone(
+    model: SharedFile, image: np.ndarray, *, ensemble: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Deblur one image, see `deblurred`.
+
+    Returns
+    -------
+    restored, alone
+        As `deblurred` has it; and as the network has it, before a small correction is taken back, see `restraint`.
+    """
+    method, guard = _loaded(model).restoring(ensemble=ensemble)
+    seen: list[np.ndarray] = []
+
+    def finish(before: np.ndarray, after: np.ndarray) -> None:
+        seen.append(to_uint8(after))
+        guard.finish(before, after)
+
+    restored = tiles.deblur(replace(method, finish=finish), image)
+    return restored, seen[0]
 
 
 @dataclass(frozen=True)
