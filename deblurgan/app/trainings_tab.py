@@ -18,6 +18,7 @@ MEASURES = {
     "Gain in SSIM": "ssim_gain",
     "SSIM": "ssim",
     "SSIM of papers": "ssim_3d",
+    "Gain in PSNR of the network alone, dB": "network_psnr_gain",
 }
 CURVE = "val/psnr"
 """What is drawn first."""
