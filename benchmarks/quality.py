@@ -49,6 +49,7 @@ NAFNET = {"architecture": "nafnet", "norm": "layer", "blocks": 4}
 CANDIDATES: dict[str, dict[str, dict[str, object]]] = {
     "preset": {},
     "24 filters": {"generator": {"filters": 24}},
+    "8 blocks": {"generator": {"blocks": 8}},
     "16 blocks": {"generator": {"blocks": 16}},
     "4 blocks": {"generator": {"blocks": 4}},
     "upsample: resize": {"generator": {"upsample": "resize"}},
@@ -67,7 +68,7 @@ CANDIDATES: dict[str, dict[str, dict[str, object]]] = {
     "1 crop of 192": {"train": {"batch_size": 1}},
     "8 crops of 192": {"train": {"batch_size": 8}},
     "no layered blur": {"synthesize": {"layered": 0}},
-    "float32": {"train": {"precision": "float32"}},
+    "bfloat16": {"train": {"precision": "mixed_bfloat16"}},
 }
 """What is put over the preset."""
 VALIDATING = 4
