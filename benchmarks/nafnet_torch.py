@@ -136,7 +136,7 @@ def in_keras(width: int, attention: str, way: str, across: int, height: int, rou
     generator = build_generator(Generator.model_validate(settings | more))
     method, taken = network(generator), []
     image = np.random.default_rng(0).uniform(-1, 1, (height, across, 3)).astype(np.float32)
-    tile = None if way == "whole" else int(way) if way.isdigit() else tile_for(method, image.shape, 2.5)
+    tile = None if way == "whole" else tile_for(method, image.shape)
     for _ in range(rounds + 1):
         begun = time.perf_counter()
         restore(method, image, tile)
