@@ -75,6 +75,7 @@ def worker(options: argparse.Namespace, way: str, width: int, height: int) -> di
     return {
         "seconds": statistics.median(taken) if taken else first,
         "first": first,
+        "parameters": generator.count_params(),
         "peak": peak / 1e6,
         "more": (peak - before) / 1e6,
         "bytes": (peak - before) * 1024 / (width * height),

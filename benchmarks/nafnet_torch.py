@@ -19,7 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SIZES = ((256, 256), (1280, 720))
-BLOCKS = (1, 1, 1, 28, 1, 1, 1, 1, 1)
+BLOCKS = 28
+"""On the fourth level; the others have one each."""
 WINDOW = 384
 
 
@@ -73,6 +74,8 @@ def nafnet(width: int, attention: str):
             x = x + self.scale1 * self.conv2(y * self.attention(self.means(y)))
             return x + self.scale2 * self.conv4(gate(self.conv3(self.norm2(x))))
 
+    blocks = (1, 1, 1, BLOCKS, 1, 1, 1, 1, 1)
+
     def stage(c: int, level: int, count: int):
         return nn.Sequential(*(Block(c, WINDOW >> level) for _ in range(count)))
 
@@ -81,13 +84,13 @@ def nafnet(width: int, attention: str):
             super().__init__()
             c = [width << level for level in range(5)]
             self.stem, self.head = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
-            self.encoders = nn.ModuleList(stage(c[i], i, BLOCKS[i]) for i in range(4))
+            self.encoders = nn.ModuleList(stage(c[i], i, blocks[i]) for i in range(4))
             self.downs = nn.ModuleList(nn.Conv2d(c[i], c[i + 1], 2, 2) for i in range(4))
-            self.middle = stage(c[4], 4, BLOCKS[4])
+            self.middle = stage(c[4], 4, blocks[4])
             self.ups = nn.ModuleList(
                 nn.Sequential(nn.Conv2d(c[i + 1], 4 * c[i], 1, bias=False), nn.PixelShuffle(2)) for i in range(4)
             )
-            self.decoders = nn.ModuleList(stage(c[i], i, BLOCKS[8 - i]) for i in range(4))
+            self.decoders = nn.ModuleList(stage(c[i], i, blocks[8 - i]) for i in range(4))
 
         def forward(self, image):
             height, across = image.shape[-2:]
@@ -117,31 +120,19 @@ def in_torch(width: int, attention: str, across: int, height: int, rounds: int) 
             begun = time.perf_counter()
             network(image)
             taken.append(time.perf_counter() - begun)
-    return {"seconds": statistics.median(taken[1:]), "parameters": parameters}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"seconds": statistics.median(taken[1:]), "parameters": parameters, "peak": peak}
 
 
-def in_keras(width: int, attention: str, way: str, across: int, height: int, rounds: int) -> dict[str, float]:
-    """Measure the project's own."""
-    from deblurgan import backend  # isort: skip
-    import numpy as np
-
-    from deblurgan.networks.generators import build_generator
-    from deblurgan.params import Generator
-    from deblurgan.restoration.neural import network
-    from deblurgan.restoration.tiles import restore, tile_for
-
-    backend.be_deterministic()
-    settings = {"architecture": "nafnet", "filters": width, "blocks": BLOCKS, "attention": attention, "norm": "layer"}
-    more = {"upsample": "shuffle", "dropout": 0.0, "identity_start": False}
-    generator = build_generator(Generator.model_validate(settings | more))
-    method, taken = network(generator), []
-    image = np.random.default_rng(0).uniform(-1, 1, (height, across, 3)).astype(np.float32)
-    tile = None if way == "whole" else tile_for(method, image.shape)
-    for _ in range(rounds + 1):
-        begun = time.perf_counter()
-        restore(method, image, tile)
-        taken.append(time.perf_counter() - begun)
-    return {"seconds": statistics.median(taken[1:]), "parameters": generator.count_params()}
+def command_of(way: str, attention: str, across: int, height: int, options: argparse.Namespace) -> list[str]:
+    """What measures a way: this module in PyTorch's environment, or `benchmarks.deblur`."""
+    rounds, filters = ["--rounds", str(options.rounds)], ["--filters", str(options.filters)]
+    size = [str(across), str(height)]
+    if way == "torch":
+        command = [str(options.torch), "-m", "benchmarks.nafnet_torch", *rounds, *filters, "--worker", attention]
+        return [*command, *size]
+    command = [sys.executable, "-m", "benchmarks.deblur", "--generator", "nafnet", "--norm", "layer", *rounds, *filters]
+    return [*command, "--blocks", str(BLOCKS), "--attention", attention, "--worker", way, *size]
 
 
 def main() -> None:
@@ -150,17 +141,11 @@ def main() -> None:
     parser.add_argument("--torch", type=Path, default=sys.executable, help="a Python that has PyTorch")
     parser.add_argument("--filters", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        attention, way, across, height = options.worker
-        sizes = int(across), int(height), options.rounds
-        if way == "torch":
-            found = in_torch(options.filters, attention, *sizes)
-        else:
-            found = in_keras(options.filters, attention, way, *sizes)
-        found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(json.dumps(found))
+        attention, across, height = options.worker
+        print(json.dumps(in_torch(options.filters, attention, int(across), int(height), options.rounds)))
         return
     print("| pixels | attention | way | parameters | seconds | times PyTorch | peak memory |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
@@ -170,9 +155,7 @@ def main() -> None:
             for way in ("torch", "whole", "auto"):
                 if way == "auto" and attention == "global":
                     continue  # never in tiles
-                python = options.torch if way == "torch" else sys.executable
-                command = [python, "-m", "benchmarks.nafnet_torch", "--filters", str(options.filters)]
-                command += ["--rounds", str(options.rounds), "--worker", attention, way, str(across), str(height)]
+                command = command_of(way, attention, across, height, options)
                 done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(done.stderr)

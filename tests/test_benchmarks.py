@@ -124,9 +124,9 @@ def test_deblur_ends_with_an_error_where_a_way_fails(monkeypatch, capsys):
 
 def test_nafnet_beside_pytorchs(monkeypatch, capsys, workers_here):
     """PyTorch is none of the project's packages: its time is made up here."""
-    monkeypatch.setattr(nafnet_torch, "in_torch", lambda *_: {"seconds": 100.0, "parameters": 1})
+    monkeypatch.setattr(nafnet_torch, "in_torch", lambda *_: {"seconds": 100.0, "parameters": 1, "peak": 0.0})
     monkeypatch.setattr(nafnet_torch, "SIZES", ((40, 32),))
-    monkeypatch.setattr(nafnet_torch, "BLOCKS", (1,) * 9)
+    monkeypatch.setattr(nafnet_torch, "BLOCKS", 1)
     called(monkeypatch, nafnet_torch, "--filters", 2, "--rounds", 1)
     rows = [[cell.strip() for cell in line.split("|")[2:-2]] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[:2] for row in rows] == [

@@ -38,6 +38,11 @@ def stride(generator: keras.Model) -> int:
     return math.prod(layer.strides[0] for layer in generator.layers if type(layer) is layers.Conv2D)
 
 
+def numbered(name: str, count: int) -> list[str]:
+    """Names of the blocks in one place, the first of which has the name of the place."""
+    return [name, *(f"{name}_{i}" for i in range(2, count + 1))]
+
+
 class _Parts:
     """Layers as the parameters ask for them, each with a seed of its own."""
 
@@ -157,14 +162,14 @@ def _nafnet(make: _Parts, x):
         skips.append(x)
         filters *= 2
         x = make.conv(x, filters, 2, f"down{level + 1}", strides=2, gain=building.LINEAR)
-    for i in range(blocks[LEVELS]):
-        x = _naf_block(make, x, LEVELS, "middle" if i == 0 else f"middle_{i + 1}")
+    for name in numbered("middle", blocks[LEVELS]):
+        x = _naf_block(make, x, LEVELS, name)
     for level in reversed(range(LEVELS)):
         filters //= 2
         x = make.up(x, filters, f"up{level + 1}", building.LINEAR, bias=not published)
         x = layers.Add(name=f"skip{level + 1}")([x, skips.pop()])
-        for i in range(blocks[2 * LEVELS - level]):
-            x = _naf_block(make, x, level, f"decoder{level + 1}" if i == 0 else f"decoder{level + 1}_{i + 1}")
+        for name in numbered(f"decoder{level + 1}", blocks[2 * LEVELS - level]):
+            x = _naf_block(make, x, level, name)
     if not published:
         return make.head(x, 3, None)
     residual = make.head(x, 3, None, mirrored=False)
@@ -185,25 +190,24 @@ def _unet(make: _Parts, x):
 
     There a convolution sees eight times as far as at the full size, for a tenth of the arithmetic.
     """
-    filters, (*down, bottom, third, second, first) = make.settings.filters, make.settings.blocks_by_place
-    up = (first, second, third)
+    filters, blocks = make.settings.filters, make.settings.blocks_by_place
+    down, bottom, up = blocks[:3], blocks[3], blocks[:3:-1]  # from the whole size on, both ways
     x, skips = make.same(x, filters, "stem", building.LINEAR), []
 
-    def blocks(x, name, count):
-        for i in range(count):
-            x = _residual_block(make, x, name if i == 0 else f"{name}_{i + 1}", 1 / count)
+    def residual_blocks(x, names):
+        for name in names:
+            x = _residual_block(make, x, name, 1 / len(names))
         return x
 
     for level, width in enumerate(UNET_WIDTHS[1:], 1):
-        x = blocks(x, f"encoder{level}", down[level - 1])
+        x = residual_blocks(x, numbered(f"encoder{level}", down[level - 1]))
         skips.append(x)
         x = make.conv(x, filters * width, 2, f"down{level}", strides=2, gain=building.LINEAR)
-    for i in range(1, bottom + 1):
-        x = _residual_block(make, x, f"body{i}", 1 / bottom)
+    x = residual_blocks(x, [f"body{i}" for i in range(1, bottom + 1)])
     for level, width in reversed(list(enumerate(UNET_WIDTHS[:-1], 1))):
         x = make.up(x, filters * width, f"up{level}", building.LINEAR)
         x = layers.Add(name=f"skip{level}")([x, skips.pop()])
-        x = blocks(x, f"decoder{level}", up[level - 1])
+        x = residual_blocks(x, numbered(f"decoder{level}", up[level - 1]))
     return make.head(x, 3, None)
 
 

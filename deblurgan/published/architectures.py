@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deblurgan.errors import UserError
-from deblurgan.networks.generators import LEVELS
+from deblurgan.networks.generators import LEVELS, numbered
 from deblurgan.params import Generator
 
 Tensors = dict[str, np.ndarray]
@@ -148,12 +148,12 @@ def _nafnet_parts(width: int, blocks: tuple[int, ...]) -> Iterator[Part]:
         for i in range(blocks[level]):
             yield from _naf_block(f"encoders.{level}.{i}", f"encoder{level + 1}_{i + 1}", c)
         yield from _conv(f"downs.{level}", f"down{level + 1}", (2 * c, c, 2, 2))
-        theirs, ours = LEVELS - 1 - level, f"decoder{level + 1}"  # theirs count from the bottom
+        theirs = LEVELS - 1 - level  # they count from the bottom
         yield Part(f"ups.{theirs}.0.weight", (4 * c, 2 * c, 1, 1), f"up{level + 1}_conv", _shuffled)
-        for i in range(blocks[LEVELS + 1 + theirs]):
-            yield from _naf_block(f"decoders.{theirs}.{i}", ours if i == 0 else f"{ours}_{i + 1}", c)
-    for i in range(blocks[LEVELS]):
-        yield from _naf_block(f"middle_blks.{i}", "middle" if i == 0 else f"middle_{i + 1}", width << LEVELS)
+        for i, name in enumerate(numbered(f"decoder{level + 1}", blocks[LEVELS + 1 + theirs])):
+            yield from _naf_block(f"decoders.{theirs}.{i}", name, c)
+    for i, name in enumerate(numbered("middle", blocks[LEVELS])):
+        yield from _naf_block(f"middle_blks.{i}", name, width << LEVELS)
 
 
 def _naf_block(key: str, layer: str, c: int) -> Iterator[Part]:
