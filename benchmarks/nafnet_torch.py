@@ -3,8 +3,9 @@
     python -m venv torch && torch/bin/pip install torch numpy
     python -m benchmarks.nafnet_torch --torch torch/bin/python
 
-Random weights, as time does not depend on them; each figure is a median of rounds in a process of its own. PyTorch's network is put together here from the paper (Chen et al., ECCV 2022), and its local means from Chu
-et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022.
+Random weights, as time does not depend on them; each figure is a median of rounds in a process of its own. PyTorch's
+network is put together here from the paper (Chen et al., ECCV 2022), and its local means from Chu et al., "Improving
+Image Restoration by Revisiting Global Information Aggregation", ECCV 2022.
 """
 
 import argparse
