@@ -66,7 +66,7 @@ def dask(folder: Path, env: dict[str, str], *options: str) -> Iterator[str]:
             )
             stack.callback(process.wait)
             stack.callback(os.killpg, process.pid, signal.SIGKILL)
-            while not place.exists():
+            while not place.exists() or not place.read_text():  # the scheduler makes the file, then writes into it
                 assert process.poll() is None
                 time.sleep(0.1)
         yield json.loads(place.read_text())["address"].replace("tcp://", "dask://")
