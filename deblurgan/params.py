@@ -218,6 +218,7 @@ class Train(Section):
     fresh_blur: bool
     fresh_scale: Portions
     mild: Portion
+    shallow_focus: Portion
     jpeg: Portion
     zoom: Annotated[float, Field(ge=1, le=4)]
     critic_steps: Positive

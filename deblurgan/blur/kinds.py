@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from deblurgan.blur.convolution import blur_image
-from deblurgan.blur.layered import Motion, layered_blur, random_motion, reach_of
+from deblurgan.blur.layered import Motion, layered_blur, random_motion, random_region, reach_of
 from deblurgan.blur.trajectory import CameraPath, random_path
 from deblurgan.params import Synthesize
 
@@ -138,6 +138,28 @@ def mild_blur(rng: np.random.Generator, settings: Synthesize) -> Blur:
         return Blur("defocus", disc(rng.uniform(0.1, MILD_DEFOCUS)))
     path = random_path(rng, length=(SHORTEST, MILD_MOTION), shake=settings.shake, exposure=settings.exposure)
     return Blur("motion", path.kernel, path.length, path.shake, path.exposure)
+
+
+def shallow_focus(rng: np.random.Generator, image: np.ndarray, *, linear: bool) -> np.ndarray:
+    """Put a region of a sharp photo out of focus, as a lens does with what is nearer or farther than its subject.
+
+    Parameters
+    ----------
+    rng
+        Draws the region, which has a soft edge, and the radius of the disc, as `DEFOCUS` says.
+    image
+        `uint8` of shape (H, W, 3).
+    linear
+        Whether light is mixed (gamma 2.2) or stored values.
+
+    Returns
+    -------
+    numpy.ndarray
+        `uint8` of that shape; outside of the region it is the photo.
+    """
+    share = random_region(rng, *image.shape[:2])[..., None] / np.float32(255)  # (H, W, 1)
+    soft = blur_image(image, disc(rng.uniform(*DEFOCUS)), linear=linear)
+    return np.rint(image + share * (soft - image)).astype(np.uint8)
 
 
 def _kind(rng: np.random.Generator, settings: Synthesize) -> Literal["motion", "layered", "defocus"]:

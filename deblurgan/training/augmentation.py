@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from deblurgan.blur.convolution import add_noise
-from deblurgan.blur.kinds import Blur, draw_blur, mild_blur
+from deblurgan.blur.kinds import Blur, draw_blur, mild_blur, shallow_focus
 from deblurgan.images import read_rgb
 from deblurgan.params import Synthesize, Train
 from deblurgan.training.frames import Images
@@ -27,8 +27,8 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthes
     settings
         `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `fresh_scale`,
         between which factors of its size fresh blur is drawn; `mild`, the share of sharp halves that are blurred
-        hardly or not at all; `jpeg`, the share of blurred halves that pass through
-        JPEG; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
+        hardly or not at all; `shallow_focus`, the share of the crops with fresh blur of which a region is out of
+        focus in both halves; `jpeg`, the share of blurred halves that pass through JPEG; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
     synthesis
         What to draw a new blur from.
 
@@ -68,7 +68,8 @@ def _blurred_crop(
 ) -> np.ndarray:
     """Enlarge a photo, blur it and cut a square, (2, crop, crop, 3); computed for the square's surroundings alone.
 
-    Enlarged photos are soft without being blurred: from sharp ones alone a network learns to sharpen whatever is soft.
+    Enlarged photos are soft without being blurred, and so is what lies outside of a shallow depth of field: from sharp
+    photos alone a network learns to sharpen whatever is soft.
     """
     size, zoom = settings.crop, rng.uniform(1, settings.zoom)
     radius = drawn.reach(size, size)
@@ -80,6 +81,8 @@ def _blurred_crop(
     below, behind = min(height, top + size + radius), min(width, left + size + radius)
     part = _enlarged(sharp, (width, height), (left - before, top - above, behind, below))  # (h, w, 3)
     inside = (slice(above, above + size), slice(before, before + size))
+    if settings.shallow_focus and rng.random() < settings.shallow_focus:
+        part = shallow_focus(rng, part, linear=synthesis.in_light)
     blurred = drawn.applied(part, linear=synthesis.in_light)[inside]
     return np.stack([add_noise(blurred, rng, synthesis.noise), part[inside]])
 
