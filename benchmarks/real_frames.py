@@ -3,11 +3,13 @@ r"""What a generator gains on whole frames of data sets, and whether it harms wh
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test REDS/train/001
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --jpeg 80
     python -m benchmarks.real_frames pretrained/generator.keras --sharp KODAK --always
+    python -m benchmarks.real_frames pretrained/generator.keras --shaken KODAK
     python -m benchmarks.real_frames pretrained/generator.keras GOPRO_Large/test --picture docs/example.png
 
 Each folder holds pairs below `blur/` and `sharp/`. With `--sharp`, sharp photos get blurs of an RMS radius of 0, 0.5
-and 1 pixels and a grey level of noise; the gain over the untouched input says whether they are harmed. Images that the
-generator finds hardly blurred are left as they are, as by `deblur`, but for `--always`.
+and 1 pixels and a grey level of noise; the gain over the untouched input says whether they are harmed. With `--shaken`
+they get the camera shake of `synthesize` in params.yaml. Images that the generator finds hardly blurred are left as
+they are, as by `deblur`, but for `--always`.
 """
 
 import argparse
@@ -28,18 +30,22 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from deblurgan.blur.convolution import add_noise
+from deblurgan.blur.kinds import draw_blur
 from deblurgan.errors import UserError, reported
 from deblurgan.evaluation.metrics import psnr, ssim
 from deblurgan.files import files_below
 from deblurgan.images import read_rgb, write_png
 from deblurgan.layout import find_pairs
 from deblurgan.networks.model_files import load_generator
+from deblurgan.params import load
 from deblurgan.pictures import captioned, side_by_side, stacked
 from deblurgan.restoration.neural import deblur
 from deblurgan.training.augmentation import compressed
 
 RADII = (0.0, 0.5, 1.0)
 """RMS radii of mild blurs in pixels."""
+HARMED = 0.1
+"""Decibels: an image that loses more has lost something that can be seen."""
 PART = (240, 400)
 """Height and width of what is drawn of a frame."""
 Images = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -60,6 +66,15 @@ def mildly_blurred(folder: Path, radius: float) -> Images:
         yield add_noise(levels, np.random.default_rng(i), 1), sharp
 
 
+def shaken(folder: Path) -> Images:
+    """Photos with the blur and the noise that `synthesize` would give them."""
+    settings = load(Path(__file__).parents[1] / "params.yaml").synthesize
+    for i, path in enumerate(files_below(folder)):
+        rng, sharp = np.random.default_rng(i), read_rgb(path)
+        levels = draw_blur(rng, settings).applied(sharp, linear=settings.in_light)
+        yield add_noise(levels, rng, settings.noise), sharp
+
+
 def row(name: str, generator, images: Images, always: bool) -> tuple[str, int]:
     """Measure one set of images, and say which has the median gain; `always`: also those that are hardly blurred."""
     gains, ssims, inputs, left = [], [], [], 0
@@ -74,7 +89,7 @@ def row(name: str, generator, images: Images, always: bool) -> tuple[str, int]:
     mean, median, worst = statistics.mean(gains), statistics.median(gains), min(gains)
     text = (
         f"| {name} ({len(gains)}) | {left} | {statistics.mean(inputs):.2f} dB | {mean:+.2f} dB | {median:+.2f} dB | "
-        f"{worst:+.2f} dB | {statistics.mean(ssims):+.3f} |"
+        f"{worst:+.2f} dB | {sum(gain < -HARMED for gain in gains)} | {statistics.mean(ssims):+.3f} |"
     )
     return text, sorted(range(len(gains)), key=gains.__getitem__)[len(gains) // 2]
 
@@ -105,11 +120,12 @@ def main() -> None:
         "--jpeg", type=int, choices=range(1, 96), metavar="QUALITY", help="frames pass through JPEG first"
     )
     parser.add_argument("--sharp", type=Path, nargs="*", default=[], help="folders of sharp photos")
+    parser.add_argument("--shaken", type=Path, nargs="*", default=[], help="folders of sharp photos to shake")
     parser.add_argument("--always", action="store_true", help="also restore images that are hardly blurred")
     parser.add_argument("--picture", type=Path, help="also draw a part of each folder's median frame into this file")
     options = parser.parse_args()
     generator = load_generator(options.model)
-    print("| images | left as they are | input | mean gain | median | worst | SSIM |\n|" + 7 * " --- |")
+    print("| images | left as they are | input | mean gain | median | worst | harmed | SSIM |\n|" + 8 * " --- |")
     parts = []
     for folder in options.folders:
         name = f"{folder}, JPEG {options.jpeg}" if options.jpeg else str(folder)
@@ -124,6 +140,8 @@ def main() -> None:
         for radius in RADII:
             name = f"{folder}, RMS radius {radius:g} px"
             print(row(name, generator, mildly_blurred(folder, radius), options.always)[0], flush=True)
+    for folder in options.shaken:
+        print(row(f"{folder}, shaken", generator, shaken(folder), options.always)[0], flush=True)
 
 
 if __name__ == "__main__":

@@ -244,11 +244,14 @@ def tiny_model(tmp_path):
 
 def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
     picture(tmp_path / "photos/a.png", 1)
-    called(monkeypatch, real_frames, tiny_model, pairs(tmp_path / "test"), "--jpeg", 80, "--sharp", tmp_path / "photos")
-    rows = capsys.readouterr().out.splitlines()[2:]
-    assert len(rows) == 1 + len(real_frames.RADII)
+    photos = tmp_path / "photos"
+    given = [pairs(tmp_path / "test"), "--jpeg", 80, "--sharp", photos, "--shaken", photos]
+    called(monkeypatch, real_frames, tiny_model, *given)
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 1 + len(real_frames.RADII) + 1
     assert "JPEG 80 (2)" in rows[0]
-    assert all(row.count(" dB |") == 4 for row in rows)
+    assert "shaken (1)" in rows[-1]
+    assert all(row.count(" dB |") == 4 and row.count("|") == header.count("|") for row in rows)
 
 
 @pytest.mark.parametrize(("options", "left"), [((), 1), (("--always",), 0)])

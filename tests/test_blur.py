@@ -14,7 +14,7 @@ from scipy import ndimage, signal, stats
 from deblurgan.blur.camera import camera_path, film, fold, smooth_noise
 from deblurgan.blur.convolution import TILE, add_noise, blur_image
 from deblurgan.blur.frame_averaging import average_frames
-from deblurgan.blur.kinds import disc, draw_blur
+from deblurgan.blur.kinds import DEFOCUS, disc, draw_blur, shallow_focus
 from deblurgan.blur.layered import Motion, layered_blur, random_region
 from deblurgan.blur.trajectory import kernel_from_path, random_path, random_trajectory
 from deblurgan.images import GAMMA
@@ -290,6 +290,21 @@ def test_a_disc_has_the_second_moment_of_a_disc(radius):
     if radius > 1:  # of a disc of this radius, and of the pixels that it falls into
         moment = float(kernel.sum(axis=0) @ offsets**2)
         assert moment == pytest.approx(radius**2 / 4 + 1 / 12, abs=0.1)
+
+
+@given(seeds)
+@settings(max_examples=20)
+def test_a_region_of_a_shallow_focus_is_soft_and_the_rest_is_the_photo(seed):
+    sharp = np.random.default_rng(seed).integers(0, 256, (80, 100, 3), dtype=np.uint8)
+    seen = shallow_focus(np.random.default_rng(seed), sharp, linear=False)
+    rng = np.random.default_rng(seed)
+    inside = random_region(rng, 80, 100)  # 0 to 255
+    soft = blur_image(sharp, disc(rng.uniform(*DEFOCUS)), linear=False)
+    assert seen.dtype == np.uint8
+    np.testing.assert_array_equal(seen[inside == 0], sharp[inside == 0])
+    assert np.abs(seen[inside == 255] - soft[inside == 255]).max(initial=0) <= 0.51
+    assert (np.minimum(sharp, np.floor(soft)) <= seen).all()
+    assert (seen <= np.maximum(sharp, np.ceil(soft))).all()
 
 
 def test_kinds_come_in_their_shares_and_without_them_nothing_changes():

@@ -351,6 +351,25 @@ def test_a_share_of_the_crops_is_hardly_blurred(stored):
     assert 0.3 < (half <= mild.max()).mean() < 0.7
 
 
+def test_a_share_of_the_crops_with_fresh_blur_is_partly_out_of_focus_in_both_halves():
+    sharp = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    draw = PARAMS.synthesize.model_copy(update={"noise": 0.0})
+    settings = DEFAULT.model_copy(update={"crop": 80, "zoom": 1.0, "flip": False, "fresh_scale": (0.0, 0.0)})
+
+    def crops(share, pair):
+        chosen = settings.model_copy(update={"shallow_focus": share})
+        return [random_crop(pair, np.random.default_rng(n), chosen, draw) for n in range(60)]
+
+    soft = [(half != sharp).any() for _, half in crops(0.5, Images(Frame(sharp)))]
+    assert 0.25 < np.mean(soft) < 0.75
+    for blurred, half in crops(1.0, Images(Frame(sharp))):  # a trajectory of no length: both halves are alike
+        changed = (half != sharp).any(axis=-1)
+        assert 0.01 < changed.mean() < 0.9  # a region of half the picture, and its soft edge
+        assert np.abs(blurred.astype(int) - half).mean() < 1
+    filmed = Images(Frame(sharp), Frame(255 - sharp), photo=False)
+    assert all((half == sharp).all() for _, half in crops(1.0, filmed))
+
+
 def test_a_share_of_the_blurred_halves_passes_through_jpeg():
     photo = np.rint(ndimage.gaussian_filter(some_photo((64, 64)).astype(float), (1, 1, 0))).astype(np.uint8)
     pair = images_of([photo, photo])

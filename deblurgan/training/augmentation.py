@@ -28,7 +28,8 @@ def random_crop(pair: Images, rng: np.random.Generator, settings: Train, synthes
         `crop`, its side in pixels; `zoom`, how much photos that are blurred anew are enlarged at most; `fresh_scale`,
         between which factors of its size fresh blur is drawn; `mild`, the share of sharp halves that are blurred
         hardly or not at all; `shallow_focus`, the share of the crops with fresh blur of which a region is out of
-        focus in both halves; `jpeg`, the share of blurred halves that pass through JPEG; `flip`, `flip_vertical` and `rotate`: each mirrors, or turns by a quarter, half of the crops.
+        focus in both halves; `jpeg`, the share of blurred halves that pass through JPEG; `flip`, `flip_vertical` and
+        `rotate`: each mirrors, or turns by a quarter, half of the crops.
     synthesis
         What to draw a new blur from.
 
