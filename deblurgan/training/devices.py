@@ -79,6 +79,17 @@ def all_devices(batch_size: int) -> Iterator[Share]:
         yield dataclasses.replace(share, devices=len(devices))
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Build models for this host alone, also where hosts train together, which assign to shared models together."""
+    shared = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(shared)
+
+
 def _tensorflow_devices() -> list[str]:
     """Names of this machine's GPUs, or of its CPU where it has none."""
     if os.environ.get(backend.HOSTS):

@@ -83,6 +83,11 @@ class DeblurGAN(Steps):
         parts = (self.generator, self.critic, self.averaged, self.generator_optimizer, self.critic_optimizer)
         return [variable for part in parts for variable in part.variables]
 
+    def averaged_among(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Those of the values of `state` that are the averaged generator's."""
+        before = len(self.generator.variables) + len(self.critic.variables)
+        return values[before : before + len(self.averaged.variables)]
+
     def restored(self, images: np.ndarray) -> np.ndarray:
         """Restore `uint8` images of shape (N, H, W, 3) with the averaged generator, at any moment of a training."""
         return to_uint8(self.averaged_output(to_float(images)))

@@ -18,8 +18,9 @@ from dvclive import Live
 from deblurgan.errors import UserError
 from deblurgan.files import home_expanded, new_file, sha256_of, write_json
 from deblurgan.memory import free_memory
+from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import load_generator, save_model
-from deblurgan.params import Params
+from deblurgan.params import Generator, Params
 from deblurgan.sampling import evenly_spaced
 from deblurgan.training import devices
 from deblurgan.training.batches import CropSequence, centre_crops
@@ -76,14 +77,16 @@ def training_name(
     return fingerprint([p.seed, recipe, code, data, files, backend.facts() if t.deterministic and not anywhere else []])
 
 
-def kept_generator(model: DeblurGAN, folder: Path, lowest: float) -> str:
+def kept_generator(model: DeblurGAN, recipe: Generator, folder: Path, lowest: float) -> str:
     """Save the generator of the last checkpoint, if it is above a PSNR, and say how to go on from it."""
     kept = last_checkpoint(folder, model.state)
     if not kept.history or kept.history[-1]["val_psnr"] < lowest:
         return ""
-    for variable, value in zip(model.state, kept.values, strict=True):
-        variable.assign(value)
-    save_generator(model, folder / LAST_GOOD)
+    with devices.alone():
+        generator = build_generator(recipe)
+        for variable, value in zip(generator.variables, model.averaged_among(kept.values), strict=True):
+            variable.assign(value)
+        save_model(generator, folder / LAST_GOOD)
     step, psnr = len(kept.history) * model.settings.validate_every, kept.history[-1]["val_psnr"]
     return f"; train.init_from={folder / LAST_GOOD} begins with the generator after step {step} ({psnr:.1f} dB)"
 
@@ -164,8 +167,7 @@ def train(p: Params, share: devices.Share, data: Path, outputs: Outputs) -> None
         try:
             fit(len(kept.history), watching)
         except Diverged as error:
-            good = kept_generator(model, folder, divergence.lowest) if share.hosts == 1 else ""  # hosts assign together
-            raise UserError(f"{error}{good}") from None
+            raise UserError(f"{error}{kept_generator(model, p.generator, folder, divergence.lowest)}") from None
         logs = kept.best_logs if t.keep == "best" else kept.history[-1]
         if t.keep == "best":
             share.go_on(model.averaged.weights, kept.best, len(kept.history))
