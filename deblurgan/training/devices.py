@@ -81,7 +81,7 @@ def all_devices(batch_size: int) -> Iterator[Share]:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Build models for this host alone, also where hosts train together, which assign to shared models together."""
+    """Build or run models for this host alone; of models that hosts share, all of them assign values together."""
     shared = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:

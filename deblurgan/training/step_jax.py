@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from deblurgan.training import losses
+from deblurgan.training import devices, losses
 
 
 def on_cpu() -> bool:
@@ -133,14 +133,10 @@ class Steps(keras.Model):
     def averaged_output(self, blurred):
         """Restore images with the averaged generator, on one device."""
         self.jax_state_sync()  # while it trains, the variables are elsewhere
-        averaged, distribution = self.averaged, keras.distribution.distribution()
-        parts = (averaged.trainable_variables, averaged.non_trainable_variables)
+        parts = (self.averaged.trainable_variables, self.averaged.non_trainable_variables)
         values = [[keras.ops.convert_to_numpy(variable) for variable in part] for part in parts]
-        keras.distribution.set_distribution(None)  # this host's own work
-        try:
+        with devices.alone():
             output, _ = self._restore_alone(*values, blurred)
-        finally:
-            keras.distribution.set_distribution(distribution)
         return keras.ops.convert_to_numpy(output)
 
     def _scores(self, weights, blur, judged):
