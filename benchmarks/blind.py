@@ -27,6 +27,7 @@ from skimage import restoration
 from skimage.registration import phase_cross_correlation
 from tqdm import tqdm
 
+from benchmarks.defaults import default_params
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import draw_blur, mild_blur
@@ -36,7 +37,6 @@ from deblurgan.evaluation.metrics import psnr
 from deblurgan.files import files_below
 from deblurgan.images import from_linear, quantize, read_rgb, to_float, to_linear, to_uint8
 from deblurgan.layout import find_pairs
-from deblurgan.params import load
 from deblurgan.pictures import captioned, side_by_side, stacked
 from deblurgan.restoration import deconvolution, kernel_selection, tiles
 from deblurgan.restoration.kernel_estimation import likeness, radius
@@ -68,7 +68,7 @@ class Case:
 
 def shake_kernel(rng: np.random.Generator) -> np.ndarray:
     """A kernel of a shaking camera, of one of `WIDTHS`."""
-    settings = load(Path(__file__).parents[1] / "params.yaml").synthesize
+    settings = default_params().synthesize
     while True:
         path = random_path(rng, length=(20, 60), shake=settings.shake, exposure=(0.5, 1.0))
         if WIDTHS[0] <= len(path.kernel) <= WIDTHS[1]:
@@ -97,7 +97,7 @@ def sharp_photos(photos: list[Path]) -> Iterator[Case]:
 
 def mildly_blurred(photos: list[Path]) -> Iterator[Case]:
     """Photos with a grey level of noise and a blur that hardly shows."""
-    settings = load(Path(__file__).parents[1] / "params.yaml").synthesize
+    settings = default_params().synthesize
     for i, path in enumerate(photos):
         rng, sharp = np.random.default_rng(i), read_rgb(path)
         yield Case(add_noise(mild_blur(rng, settings).applied(sharp, linear=True), rng, 1), sharp, None)
@@ -105,7 +105,7 @@ def mildly_blurred(photos: list[Path]) -> Iterator[Case]:
 
 def of_several_motions(photos: list[Path]) -> Iterator[Case]:
     """Photos whose blur varies over the picture."""
-    settings = load(Path(__file__).parents[1] / "params.yaml").synthesize.model_copy(update={"layered": 1.0})
+    settings = default_params().synthesize.model_copy(update={"layered": 1.0})
     for i, path in enumerate(photos):
         rng, sharp = np.random.default_rng(i), read_rgb(path)
         yield Case(add_noise(draw_blur(rng, settings).applied(sharp, linear=True), rng, 1), sharp, None)

@@ -29,6 +29,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
+from benchmarks.defaults import default_params
 from deblurgan.blur.convolution import add_noise
 from deblurgan.blur.kinds import draw_blur
 from deblurgan.errors import UserError, reported
@@ -37,7 +38,6 @@ from deblurgan.files import files_below
 from deblurgan.images import read_rgb, write_png
 from deblurgan.layout import find_pairs
 from deblurgan.networks.model_files import load_generator
-from deblurgan.params import load
 from deblurgan.pictures import captioned, side_by_side, stacked
 from deblurgan.restoration.neural import deblur
 from deblurgan.training.augmentation import compressed
@@ -68,7 +68,7 @@ def mildly_blurred(folder: Path, radius: float) -> Images:
 
 def shaken(folder: Path) -> Images:
     """Photos with the blur and the noise that `synthesize` would give them."""
-    settings = load(Path(__file__).parents[1] / "params.yaml").synthesize
+    settings = default_params().synthesize
     for i, path in enumerate(files_below(folder)):
         rng, sharp = np.random.default_rng(i), read_rgb(path)
         levels = draw_blur(rng, settings).applied(sharp, linear=settings.in_light)

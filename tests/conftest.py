@@ -41,6 +41,8 @@ if HOME not in os.environ:  # in the first process; the others inherit it
     atexit.register(shutil.rmtree, os.environ[HOME], ignore_errors=True)
 os.environ.update({"HOME": os.environ[HOME], "LC_ALL": "C.UTF-8", "SHELL": "/bin/sh"})
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without byte code every process would compile TensorFlow anew
+sys.dont_write_bytecode = False
 os.environ["DEBLURGAN_WORKERS"] = "1"  # images of these tests are smaller than the start of a process
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a slow machine is no failure
 hypothesis.settings.load_profile("unhurried")

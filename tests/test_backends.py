@@ -158,21 +158,21 @@ def test_lower_precision_is_close(one_device, backend, precision):
         )  # a scale for float16 is found first
 
 
-def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp_path):
-    """Hosts set a generator's weights together, or wait for each other for ever."""
+def stage_on_two_hosts(root: Path, recipe: dict) -> list[tuple[int, str]]:
+    """Run `train` on two small pairs on two hosts; their exit codes, and what they said."""
     for split in ("train", "val"):
         for half, brightness in (("blur", 1), ("sharp", 2)):
             image = np.random.default_rng(brightness).integers(0, 120, (40, 48, 3), dtype=np.uint8) * brightness
-            write_png(tmp_path / f"data/resized/{split}/gopro/s/{half}/1.png", image)
-    shutil.copy(PARAMS, tmp_path / "params.yaml")
-    recipe = {**TINY["train"], "lambda_adversarial": 0.0, "init_from": None, "keep": "best"}
-    edit_params(tmp_path, {"generator": TINY["generator"], "train": recipe})
+            write_png(root / f"data/resized/{split}/gopro/s/{half}/1.png", image)
+    shutil.copy(PARAMS, root / "params.yaml")
+    recipe = {**TINY["train"], "lambda_adversarial": 0.0, "init_from": None, **recipe}
+    edit_params(root, {"generator": TINY["generator"], "train": recipe})
     env = {**os.environ, **QUICK, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), **hosts_together()}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "stages.train"],
-            cwd=tmp_path,
-            env={**env, "KERAS_DISTRIBUTION_PROCESS_ID": f"{host}", "DEBLURGAN_CACHE": str(tmp_path / f"cache{host}")},
+            cwd=root,
+            env={**env, "KERAS_DISTRIBUTION_PROCESS_ID": f"{host}", "DEBLURGAN_CACHE": str(root / f"cache{host}")},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -180,7 +180,13 @@ def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp
         for host in range(2)
     ]
     said = ["".join(process.communicate()) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp_path):
+    """Hosts set a generator's weights together, or wait for each other for ever."""
+    ended = stage_on_two_hosts(tmp_path, {"keep": "best"})
+    assert [code for code, _ in ended] == [0, 0], "\n".join(text for _, text in ended)
     validated = (tmp_path / "metrics/train/plots/metrics/val/psnr.tsv").read_text().splitlines()[1:]
     best = max(float(line.split("\t")[1]) for line in validated)
     assert json.loads((tmp_path / "metrics/train.json").read_text())["val_psnr"] == pytest.approx(best, abs=1e-4)
@@ -188,3 +194,15 @@ def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp
     crop = slice(4, 36), slice(8, 40)  # the middle
     restored = deblur(load_generator(tmp_path / "models/generator.keras"), blur[crop])
     assert psnr(restored, sharp[crop]) == pytest.approx(best, abs=0.2)  # on the other backend, and rounded
+
+
+def test_where_one_host_stops_the_other_stops_too_and_says_so(tmp_path):
+    """The first alone sees that a training diverges; neither waits for what the other will never compute."""
+    changes = {"lambda_pixel": 1e38, "learning_rate": 0.9}
+    (first, reason), (second, consequence) = stage_on_two_hosts(tmp_path, changes)
+    assert first == 1
+    assert "train: error: training diverged" in reason
+    assert second != 0
+    ours, jaxs = "train: error: host 1 of 2 cannot go on", "another task died"  # whichever notices first
+    assert ours in consequence or jaxs in consequence, consequence
+    assert "Traceback" not in reason + consequence

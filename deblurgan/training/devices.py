@@ -1,8 +1,10 @@
 """Trainings on several devices, and on several hosts."""
 
+import atexit
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Iterator
 
 from deblurgan import backend  # before anything that imports Keras
@@ -68,15 +70,43 @@ def all_devices(batch_size: int) -> Iterator[Share]:
     Raises
     ------
     UserError
-        Several hosts on TensorFlow, hosts that do not find each other, or a batch that they cannot share.
+        Several hosts on TensorFlow, hosts that do not find each other, a batch that they cannot share, or another host
+        that stopped meanwhile.
     """
     if backend.BACKEND == "tensorflow":
         found, share = _tensorflow_devices(), Share()
     else:
         found, share = _jax_devices()
     devices = _dividing(batch_size, found, share.hosts)
-    with _spread_over(devices):
+    with _spread_over(devices), _stopping_together(share):
         yield dataclasses.replace(share, devices=len(devices))
+
+
+@contextlib.contextmanager
+def _stopping_together(share: Share) -> Iterator[None]:
+    """Let a host that fails end at once, so that the others learn of it: JAX would have it wait for them.
+
+    What the others meet, in the middle of a computation, is no fault of theirs.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if share.hosts > 1:
+            atexit.register(_end_at_once)  # before what JAX has registered
+            # Gloo, by which CPUs exchange values, raises a ValueError
+            if isinstance(error, backend.jax.errors.JaxRuntimeError) or "Gloo" in str(error):
+                raise UserError(
+                    f"host {share.host} of {share.hosts} cannot go on: {str(error).splitlines()[0]}; if another host has "
+                    "stopped, it says why; start all of them again, and they go on from the last checkpoint"
+                ) from None
+        raise
+
+
+def _end_at_once() -> None:
+    """Leave without a word to other hosts; the reason has been printed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 @contextlib.contextmanager
