@@ -95,9 +95,10 @@ def _stopping_together(share: Share) -> Iterator[None]:
             atexit.register(_end_at_once)  # before what JAX has registered
             # Gloo, by which CPUs exchange values, raises a ValueError
             if isinstance(error, backend.jax.errors.JaxRuntimeError) or "Gloo" in str(error):
+                what = str(error).partition("\n")[0]
                 raise UserError(
-                    f"host {share.host} of {share.hosts} cannot go on: {str(error).splitlines()[0]}; if another host has "
-                    "stopped, it says why; start all of them again, and they go on from the last checkpoint"
+                    f"host {share.host} of {share.hosts} cannot go on: {what}; if another host stopped, it says why; "
+                    "start all of them again, and they go on from the last checkpoint"
                 ) from None
         raise
 
