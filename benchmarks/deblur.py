@@ -28,9 +28,9 @@ MODEL = ROOT / "models/generator.keras"
 
 def generator_of(options: argparse.Namespace):
     """The model, or another architecture."""
+    from benchmarks.defaults import default_params
     from deblurgan.networks.generators import build_generator
     from deblurgan.networks.model_files import load_generator
-    from deblurgan.params import load
 
     if not options.generator:
         return load_generator(MODEL)
@@ -40,7 +40,7 @@ def generator_of(options: argparse.Namespace):
         "attention": options.attention,
         "upsample": "transpose" if options.generator == "resnet" else "shuffle",
     }
-    return build_generator(load(ROOT / "params.yaml").generator.model_copy(update={**changes, "identity_start": False}))
+    return build_generator(default_params().generator.model_copy(update={**changes, "identity_start": False}))
 
 
 def worker(options: argparse.Namespace, way: str, width: int, height: int) -> dict[str, float]:

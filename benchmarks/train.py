@@ -46,10 +46,10 @@ def features_with_random_weights() -> str:
 
 def build_paper(batch: int, *, winograd: bool):
     """The model of the paper's recipe."""
-    from deblurgan.params import load
+    from benchmarks.defaults import default_params
     from deblurgan.training.gan import build
 
-    p = load(Path(__file__).parents[1] / "params.yaml")
+    p = default_params()
     networks = {"filters": FILTERS, "norm": "instance"}
     generator = {**networks, "blocks": BLOCKS, "dropout": 0.5, "identity_start": False}
     critic = {**networks, "layers": 3, "conditional": False}
