@@ -243,6 +243,7 @@ class Train(Section):
     jit: bool
     winograd: bool
     init_from: str | None
+    init_share: Annotated[float, Field(ge=0, lt=1)]
     deterministic: bool
 
     @model_validator(mode="after")

@@ -63,7 +63,7 @@ def params(precision: str, dropout: float) -> Params:
         "critic": {**networks, "layers": 1},
         "train": {
             "steps": 100, "critic_steps": 2, "batch_size": 2, "crop": 24, "precision": precision,
-            "lambda_adversarial": 1.0, "lambda_content": 1.0, "clip_norm": CLIP,
+            "lambda_adversarial": 1.0, "lambda_content": 1.0, "clip_norm": CLIP, "init_share": 0.25,
         },
     }  # fmt: skip
     return p.model_copy(update={name: getattr(p, name).model_copy(update=new) for name, new in changes.items()})
@@ -100,7 +100,8 @@ def with_the_same_start(model: DeblurGAN) -> DeblurGAN:
     rng = np.random.default_rng(1)
     for network in (model.generator, model.critic):
         network.set_weights([rng.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
-    model.averaged.set_weights(model.generator.get_weights())
+    model.start = model.generator.get_weights()  # as one given by `train.init_from`
+    model.averaged.set_weights(model.start)
     scaled = model.settings.precision == "mixed_float16"
     adam = model.critic_optimizer.inner_optimizer if scaled else model.critic_optimizer
     plain = [keras.optimizers.SGD(0.001, global_clipnorm=adam.global_clipnorm) for _ in range(2)]

@@ -187,6 +187,29 @@ def test_the_average_follows_the_generator():
         np.testing.assert_allclose(c, keep * a + (1 - keep) * b, atol=1e-6)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_share_of_the_starts_weights_stays_in_what_is_kept(ema):
+    """And the training itself does not depend on the share."""
+    start, ends = build_generator(GENERATOR, 5), []
+    for share in (0.0, 0.25):
+        settings = DEFAULT.model_copy(update={"steps": 10, "init_share": share, "ema": ema})
+        ends.append(build(GENERATOR, CRITIC, settings, 1, start))
+        for seed in range(3):
+            ends[-1].train_step(batch(seed=seed))
+    trained, mixed = ends
+    assert moved(start.get_weights(), trained.averaged.get_weights())
+    assert not moved(trained.generator.get_weights(), mixed.generator.get_weights())
+    weights = (start.get_weights(), trained.averaged.get_weights(), mixed.averaged.get_weights())
+    for first, end, kept in zip(*weights, strict=True):
+        np.testing.assert_allclose(kept, 0.25 * first + 0.75 * end, atol=1e-6)
+
+
+def test_without_a_generator_to_start_from_no_share_of_the_start_stays():
+    gan = build(GENERATOR, CRITIC, DEFAULT.model_copy(update={"steps": 10, "init_share": 0.9, "ema": 0.0}), 1)
+    gan.train_step(batch())
+    assert not moved(gan.generator.get_weights(), gan.averaged.get_weights())
+
+
 def test_the_perceptual_loss_uses_the_features():
     def features(images):
         return images[:, ::2, ::2, :1]

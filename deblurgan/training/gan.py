@@ -39,12 +39,14 @@ class DeblurGAN(Steps):
     critic
         `[blurred, judged]` to patch scores, see `networks.critic.build_critic`.
     averaged
-        A second generator of the same architecture. It holds the moving average of the first one's weights,
-        and is what validates and what is kept.
+        A second generator of the same architecture. It holds the moving average of the first one's weights, mixed with
+        those of `start`, and is what validates and what is kept.
     settings
         The recipe.
     features
         VGG19, whose features the perceptual loss compares; needed where `settings.lambda_content` is not 0.
+    start
+        Weights of which `settings.init_share` is mixed into the average; None: the average is the generator's alone.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class DeblurGAN(Steps):
         averaged: keras.Model,
         settings: Train,
         features: keras.Model | None = None,
+        start: list[np.ndarray] | None = None,
     ) -> None:
         super().__init__(name="deblurgan")
         averaged.set_weights(generator.get_weights())
         averaged.trainable = False
         self.generator, self.critic, self.averaged = generator, critic, averaged
         self.settings = settings
+        self.start = start
         # a function, not a layer of this model: its weights are constants, which JAX must not take away while it trains
         # (Any: without a content loss it is None, and nobody calls it)
         self.features: Any = features and (lambda images: features(images))
@@ -137,10 +141,18 @@ class DeblurGAN(Steps):
         """The logs to show: all but the norms of float16 gradients, which are scaled and may overflow."""
         return {k: v for k, v in logs.items() if self.settings.precision != "mixed_float16" or not k.endswith("_norm")}
 
-    def kept_share(self, step):
-        """How much of the averaged weights stays at a generator step, counted from 1: less at first."""
-        step = ops.cast(step, "float32")
-        return ops.minimum(self.settings.ema, step / (step + 10))
+    def next_average(self, averaged, weights, step) -> list:
+        """The averaged generator's weights after a generator step, counted from 1, whose average keeps less at first.
+
+        With s = `settings.init_share` they approach (1 - s) * the generator's weights + s * the weights of `start`:
+        mixed weights forget less of what the start could do (Wortsman et al., Robust fine-tuning of zero-shot models,
+        CVPR 2022).
+        """
+        step, share = ops.cast(step, "float32"), self.settings.init_share
+        keep = ops.minimum(self.settings.ema, step / (step + 10))
+        if self.start:
+            weights = [(1 - share) * weight + share * first for weight, first in zip(weights, self.start, strict=True)]
+        return [keep * average + (1 - keep) * weight for average, weight in zip(averaged, weights, strict=True)]
 
     def validation_logs(self, restored, sharp) -> dict:
         """Reconstruction losses, and PSNR in dB of images as they would be stored."""
@@ -192,6 +204,7 @@ def build(
     if settings.winograd and on_cpu():
         for network in filter(None, (trained, judge, features)):
             speed_up(network)
-    model = DeblurGAN(trained, judge, build_generator(generator, seed), settings, features)
+    given = trained.get_weights() if start and settings.init_share else None
+    model = DeblurGAN(trained, judge, build_generator(generator, seed), settings, features, given)
     model.compile()
     return model

@@ -106,9 +106,9 @@ class Steps(keras.Model):
 
     def _update_average(self, now: _Values) -> None:
         """Move the averaged generator's weights (EMA) towards the generator's."""
-        keep = self.kept_share(now.of([self.generator_optimizer.iterations])[0])
-        pairs = zip(now.of(self.averaged.weights), now.of(self.generator.weights), strict=True)
-        now.put(self.averaged.weights, [keep * average + (1 - keep) * weight for average, weight in pairs])
+        averaged, weights = (now.of(network.weights) for network in (self.averaged, self.generator))
+        step = now.of([self.generator_optimizer.iterations])[0]
+        now.put(self.averaged.weights, self.next_average(averaged, weights, step))
 
     def _restore(self, now: _Values, weights, images) -> tuple[jax.Array, list]:
         """Restored images, and the generator's other variables after it: dropout's seeds."""

@@ -60,9 +60,9 @@ class Steps(keras.Model):
 
     def _update_average(self) -> None:
         """Move the averaged generator's weights (EMA) towards the generator's."""
-        keep = self.kept_share(self.generator_optimizer.iterations)
-        for average, weight in zip(self.averaged.weights, self.generator.weights, strict=True):
-            average.assign(keep * average + (1 - keep) * weight)
+        weights, step = self.averaged.weights, self.generator_optimizer.iterations
+        for weight, value in zip(weights, self.next_average(weights, self.generator.weights, step), strict=True):
+            weight.assign(value)
 
     def test_step(self, batch) -> dict:
         """Measure the averaged generator: reconstruction losses, and PSNR in dB."""
