@@ -1,7 +1,7 @@
 """Run a preset as a DVC experiment.
 
     python -m deblurgan preset                                  list the presets
-    python -m deblurgan preset NAME [options of dvc exp run]    run one, for instance: paper --queue -S train.steps=100
+    python -m deblurgan preset NAME [options of dvc exp run]    run one, for instance: paper --queue -S seed=2
 
 A preset is presets/NAME.yaml: the values of a recipe, put over params.yaml. Each value becomes a `-S` option, so that
 params.yaml keeps its comments and shows, in the experiment's commit, exactly what ran.

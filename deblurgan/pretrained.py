@@ -1,4 +1,4 @@
-"""The generator that comes with the project."""
+"""The pretrained generator, which comes with the project."""
 
 from pathlib import Path
 

@@ -736,14 +736,16 @@ def test_before_a_training_photos_are_deblurred_by_the_generator_that_comes_with
     for named in (PRETRAINED, None):
         deblurred("a.png", "--output", "out", "--overwrite", model=named)
         results.append((tmp_path / "out/a.png").read_bytes())
-        assert ("comes with the project" in capsys.readouterr().err) == (named is None)
+        assert ("the pretrained generator is used" in capsys.readouterr().err) == (named is None)
     one, other = (np.asarray(Image.open(io.BytesIO(result)), int) for result in results)
     assert np.abs(one - other).max() <= 1  # by Keras or by its exported twin: the last bits differ
     (tmp_path / "models").mkdir()
     shutil.copy(model, tmp_path / "models/generator.keras")
     deblurred("a.png", "--output", "out", "--overwrite")
     assert (tmp_path / "out/a.png").read_bytes() != results[0]
-    assert "comes with the project" not in capsys.readouterr().err
+    deblurred("a.png", "--output", "out", "--overwrite", model="pretrained")
+    assert (tmp_path / "out/a.png").read_bytes() == results[1]
+    assert "the pretrained generator is used" not in capsys.readouterr().err
 
 
 def test_a_classical_algorithm_needs_no_model(tmp_path):

@@ -213,7 +213,7 @@ def test_generators_that_were_saved_when_the_library_was_one_folder_still_load(n
 
 
 def test_what_is_no_generator_is_refused_by_name(tmp_path):
-    with pytest.raises(UserError, match=r"no model at .*none\.keras: `dvc pull"):
+    with pytest.raises(UserError, match=r"no model at .*none\.keras: `dvc repro train`"):
         load_generator(tmp_path / "none.keras")
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UserError, match=r"text\.keras is not a generator"):

@@ -1,4 +1,4 @@
-"""What the page offers to restore with: generators in `models/`, the one that comes with the project, algorithms."""
+"""What the page offers to restore with: generators in `models/`, the pretrained generator, algorithms."""
 
 import json
 import zipfile
@@ -52,7 +52,7 @@ def _about_default() -> str:
     trained = any(MODEL.with_suffix(suffix).is_file() for suffix in SUFFIXES)
     if trained:
         return f"The generator that was trained here, {MODEL.with_suffix('')}."
-    return "The generator that comes with the project, until `make repro` has trained one here."
+    return "The pretrained generator, until `make repro` has trained a generator here."
 
 
 def _about(path: Path) -> str:

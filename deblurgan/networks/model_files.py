@@ -132,7 +132,10 @@ def load_generator(path: Path | str) -> keras.Model:
     if path == PRETRAINED and not path.is_file():
         raise UserError(f"{path}, which comes with the repository, is missing: `git checkout {path}` brings it back")
     if not path.is_file():
-        raise UserError(f"no model at {path}: `dvc pull {path}` fetches it, `dvc repro train` trains it")
+        raise UserError(
+            f"no model at {path}: `dvc repro train` makes models/generator.keras, `python -m deblurgan weights` lists "
+            "published models"
+        )
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything on a file that is not its own

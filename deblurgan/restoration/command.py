@@ -17,7 +17,7 @@ from deblurgan.pretrained import PRETRAINED
 from deblurgan.restoration.explosions import HARDLY, Guard, labelled
 from deblurgan.restoration.exported import SUFFIX, ExportedGenerator, export_of
 from deblurgan.restoration.jobs import DeblurJob, LeftOut, comparison_of, find_jobs, kernel_of, refuse
-from deblurgan.restoration.options import BLIND, MODEL, read_options
+from deblurgan.restoration.options import BLIND, BUILT_IN, MODEL, read_options
 from deblurgan.restoration.photo_files import SUFFIXES, Photo, before_and_after, read_photo, write_photos, written_name
 from deblurgan.restoration.restorer import Look, Restorer
 from deblurgan.restoration.tiles import Method
@@ -58,10 +58,13 @@ def by_network(options: argparse.Namespace) -> tuple[Method, Guard]:
     model = options.model or MODEL
     ways = {"few_sizes": not options.video, "ensemble": options.ensemble, "restrained": not options.always}
     if not options.model and not any(path.is_file() for path in (MODEL, MODEL.with_suffix(SUFFIX))):
+        print(f"deblur: note: there is no {MODEL}: the pretrained generator is used", file=sys.stderr)
+        model = BUILT_IN
+    if model == BUILT_IN:
+        exported: ExportedGenerator | None = export_of(PRETRAINED)
         model = PRETRAINED
-        print(f"deblur: note: there is no {MODEL}: by the generator that comes with the project", file=sys.stderr)
-    if model.suffix == SUFFIX:
-        exported: ExportedGenerator | None = ExportedGenerator(model)
+    elif model.suffix == SUFFIX:
+        exported = ExportedGenerator(model)
     else:
         exported = None if options.model else export_of(model)  # who names a .keras file gets it
     if exported:

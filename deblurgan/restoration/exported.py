@@ -52,7 +52,7 @@ class ExportedGenerator:
         except ImportError as error:
             raise UserError(f"{path} needs ONNX Runtime ({error}): pip install -r requirements.txt") from None
         if not Path(path).is_file():
-            raise UserError(f"no model at {path}: `dvc pull {path}` fetches it, `python -m deblurgan export` makes it")
+            raise UserError(f"no model at {path}: `python -m deblurgan export` makes one from a .keras file")
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = QUIET
         settings.intra_op_num_threads = threads or usable_cores()

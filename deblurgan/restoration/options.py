@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 MODEL = Path("models/generator.keras")
+BUILT_IN = Path("pretrained")
+"""What `--model` calls the pretrained generator, as `train.init_from` does."""
 BLIND = ("blind", "auto")
 """Ways that estimate the blur of a photo from the photo itself."""
 WAYS = ("deblurgan", *BLIND, "wiener", "richardson-lucy", "unsharp")
@@ -60,7 +62,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--model",
         type=Path,
-        help=f"generator to use (default: {MODEL}, which training makes; before, the one that comes with the project)",
+        help=f"generator to use: a file, or {BUILT_IN}, which comes with the project (default: {MODEL}, which training "
+        f"makes; where there is none, {BUILT_IN})",
     )
     parser.add_argument(
         "--algorithm",

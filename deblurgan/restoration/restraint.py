@@ -1,15 +1,15 @@
 """First do no harm: a correction that is too small to be a deblurring is taken back.
 
 A generator sharpens what is sharp already, and makes it worse. How much it would change tells sharp from blurred: moved
-by a pixel, an image changes by its gradient, so a correction over the gradient is a length in pixels. Of the generator
-that comes with the project it is a tenth of a pixel for sharp photos, and a pixel for blur that one sees.
+by a pixel, an image changes by its gradient, so a correction over the gradient is a length in pixels. Of the
+pretrained generator it is a tenth of a pixel for sharp photos, and a pixel for blur that one sees.
 """
 
 import numpy as np
 
 NOTHING, ALL = 0.3, 0.6
 """Pixels up to which a correction is taken back, and from which it is kept; between them, a share of it. Chosen with
-the generator that comes with the project, on BSDS500's training photos, sharp and blurred, and on training frames of
+the pretrained generator, on BSDS500's training photos, sharp and blurred, and on training frames of
 GoPro and REDS: of the sharp photos none is harmed."""
 LEAST = 0.2 / 255
 """Of values in [-1, 1], a tenth of a grey level: the gradient that each place has at least. A flat image has none."""

@@ -14,7 +14,7 @@ def find_model(name: str, output: Path) -> Path:
     Parameters
     ----------
     name
-        A path, a git revision, or `pretrained`: the generator that comes with the project.
+        A path, a git revision, or `pretrained`: the pretrained generator.
     output
         Where a revision keeps its generator.
 
