@@ -10,12 +10,15 @@ import json
 import time
 from pathlib import Path
 
+from deblurgan.errors import reported
+from deblurgan.files import require
 from deblurgan.memory import free_memory
 from deblurgan.params import load
 from deblurgan.training.batches import CropSequence
 from deblurgan.training.frames import keep_in_memory, load_pairs, loader_threads
 
 SECONDS = 5
+SPEED = Path("metrics/speed.json")
 
 
 def images_per_second(sequence: CropSequence) -> float:
@@ -32,7 +35,8 @@ def main() -> None:
     """Measure all kinds of crops."""
     p = load()
     t = p.train
-    speed = json.loads(Path("metrics/speed.json").read_text())
+    require(SPEED, Path("data/resized/train"))
+    speed = json.loads(SPEED.read_text())
     consumed = speed["steps_per_second"] * t.batch_size * t.critic_steps
     print(f"consumed by the last training: {consumed:.0f} images/s ({speed['device']})")
     kinds: dict[str, dict] = {
@@ -52,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported("loader"):
+        main()
