@@ -196,6 +196,38 @@ LAYOUTS = {
         ["train/a/blur/1.png", "train/a/sharp/1.png", "valid/b/blur/1.png", "valid/b/sharp/1.png"],
         {f"{place}/{kind}/1.png" for place in ("train/a", "val/b") for kind in ("blur", "sharp")},
     ),
+    "kinds above scenes": (
+        ["blur/walk/0001.png", "sharp/walk/0001.png", "mine/blur/park/day/1.png", "mine/sharp/park/day/1.png"],
+        {
+            f"unsplit/{name}"
+            for kind in ("blur", "sharp")
+            for name in (f"walk/{kind}/0001.png", f"mine-park-day/{kind}/1.png")
+        },
+    ),
+    "kinds above parts": (
+        [f"REDS/{kind}/{part}/000/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")],
+        {f"{part}/000/{kind}/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")},
+    ),
+    "REDS as published": (
+        [f"{part}/{part}_{kind}/000/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")],
+        {f"{part}/000/{kind}/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")},
+    ),
+    "REDS, each archive in a folder of its own": (
+        [f"{part}_{kind}/{part}/{part}_{kind}/000/0.png" for kind in ("blur", "sharp") for part in ("train", "val")],
+        {f"{part}/000/{kind}/0.png" for kind in ("blur", "sharp") for part in ("train", "val")},
+    ),
+    "kinds behind the names of scenes": (
+        ["walk_blur/1.png", "walk_sharp/1.png", "Park-Blur/1.png", "Park-Sharp/1.png"],
+        {f"unsplit/{scene}/{kind}/1.png" for scene in ("walk", "Park") for kind in ("blur", "sharp")},
+    ),
+    "scenes that are called like kinds": (
+        ["blur/still_sharp/1.png", "sharp/still_sharp/1.png", "my_blur/blur/1.png", "my_blur/sharp/1.png"],
+        {f"unsplit/{scene}/{kind}/1.png" for scene in ("still_sharp", "my_blur") for kind in ("blur", "sharp")},
+    ),
+    "video of a set for deblurring": (
+        ["gopro_deblur/nuclear_plant/1.png", "DBlur/clearing/1.png"],
+        {"unsplit/gopro_deblur-nuclear_plant/frames/1.png", "unsplit/DBlur-clearing/frames/1.png"},
+    ),
     "high-speed video": (
         ["all/train/GOPR0372_07_00/000001.png", "all/train/GOPR0372_07_00/000002.png"],
         {"train/GOPR0372_07_00/frames/000001.png", "train/GOPR0372_07_00/frames/000002.png"},
@@ -385,6 +417,12 @@ def test_files_are_copied_where_links_are_not_to_be_had(workspace, monkeypatch):
     [
         (["readme.txt"], {}, "no pairs below folders blur and sharp, and no numbered frames"),
         (["train/A/sharp/1.png"], {}, "sharp images but none in a folder 'blur': blurred ones are missing"),
+        (["A/blur/1.png", "A/gt/1.png"], {}, "blurred images but none in a folder 'sharp': sharp ones are missing"),
+        (["blurry/0.png", "clear/0.png"], {}, r"blurry/0\.png is called like half of a pair, but lies below no folder"),
+        (["train/0001.png", "GT/0001.png"], {}, r"GT/0001\.png is called like half of a pair, .*: call the folders so"),
+        (["train/MotionBlurred/a/1.png"], {}, "is called like half of a pair, .* or rename them if this is high-speed"),
+        (["a/blur_1.png", "a/sharp_1.png"], {}, r"a/blur_1\.png is called like half of a pair"),
+        (["val/val_blur_jpeg/000/1.png", "val/val_sharp/000/1.png"], {}, "none in a folder 'blur': blurred ones are"),
         (
             official(("blur", "sharp")),
             {"blur": "blur_gamma"},
