@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import skimage
 from conftest import PARAMS, REAL_DATA, ROOT, edit_params
@@ -292,6 +293,34 @@ def test_numbered_frames_of_a_clip_are_one_scene_and_numbered_photos_are_not(wor
     assert len(list((OUT / "mine/unsplit").iterdir())) == 8  # and no empty folder
     said = "the names of 41 pairs are numbers, and neighbours among them look alike: taken for 8 clips"
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".HEIC", ".avif", ".jfif"])
+def test_what_phones_write_is_read_as_other_formats_are(workspace, suffix, capsys):
+    frames = [*CLIPS[0][:3], CLIPS[0][3][:100], *CLIPS[1][:2]]
+    lay_pairs(workspace / "raw", frames, "IMG_{:04d}.png", first=9)
+    for path in sorted((workspace / "raw").rglob("*.png")):
+        with Image.open(path) as image:
+            if suffix == ".HEIC":
+                pillow_heif.from_pillow(image).save(path.with_suffix(suffix), quality=95)
+            else:
+                image.save(path.with_suffix(suffix), "AVIF" if suffix == ".avif" else "JPEG", quality=95)
+        path.unlink()
+    settings(workspace, "raw", dataset="mine")
+    edit_params(workspace, {"fetch_unsplash": {"source": "none"}})
+    stages.ingest_gopro.main()
+    clip_of = {9: 9, 10: 9, 11: 9, 12: 9, 13: 13, 14: 13}
+    names = {f"IMG_{first:04d}/{kind}/IMG_{i:04d}" for i, first in clip_of.items() for kind in ("blur", "sharp")}
+    assert set(taken()) == {f"mine/unsplit/{name}{suffix}" for name in names}
+    odd = [
+        f"IMG_0009/{kind}/IMG_0012{suffix}: 140x100, the others of its scene are 140x130" for kind in ("blur", "sharp")
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"ingest_gopro: mine/unsplit/{line}" for line in odd]
+    for stage in (stages.fetch_unsplash, stages.clean):
+        stage.main()
+    clean = workspace / "data/clean/pairs/mine/unsplit"
+    assert {path.relative_to(clean).as_posix() for path in clean.rglob("*.png")} == {f"{name}.png" for name in names}
 
 
 def test_numbered_frames_of_a_clip_that_trains_do_not_validate(workspace):

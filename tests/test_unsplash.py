@@ -12,8 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from conftest import REAL_DATA, ROOT, contents, edit_params, listens_to_interrupts
+from PIL import Image
 from servers import KEY, Clock, Unsplash, jpeg, running
 
 import stages.clean
@@ -601,6 +603,26 @@ def test_photos_of_a_folder_are_taken(workspace, capsys):
     output = capsys.readouterr().out
     assert "left out blurred/notes.txt: no image in sharp/ or blurred/" in output
     assert "left out not there.jpg: no image in sharp/ or blurred/" in output
+
+
+def test_photos_of_phones_in_a_folder_are_taken(workspace, capsys):
+    names = ("blurred/IMG_0001.HEIC", "blurred/walk/IMG_0002.avif", "sharp/saved.jfif", "sharp/old.jpe")
+    lay_own(workspace / "mine", *names)
+    for name in names[:2]:
+        with Image.open(workspace / "mine" / name) as photo:
+            if name.endswith(".avif"):
+                photo.save(workspace / "mine" / name, "AVIF")
+            else:
+                pillow_heif.from_pillow(photo).save(workspace / "mine" / name)
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    stages.fetch_unsplash.main()
+    assert "left out" not in capsys.readouterr().out
+    assert [row["query"] for row in rows()] == ["folder"] * 4
+    (workspace / "data/source/pairs").mkdir()
+    stages.clean.main()
+    assert {name for name in contents("data/clean") if name.endswith(".png")} == {
+        f"unsplash/{name}.png" for name in ("blurred/IMG_0001", "blurred/walk-IMG_0002", "sharp/saved", "sharp/old")
+    }
 
 
 def test_photos_of_a_folder_never_share_a_name(workspace):

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
+from deblurgan import heif
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, files_below, home_expanded, sha256_of
 from deblurgan.params import IngestGopro
@@ -175,7 +175,7 @@ def oddities(out: Path) -> list[str]:
 
 def _size(path: Path) -> str:
     try:
-        with Image.open(path) as image:
+        with heif.opened_file(path) as image:
             return f"{image.width}x{image.height}"
     except Exception:
         return "no image"  # decoders raise anything on garbage; cleaning says more

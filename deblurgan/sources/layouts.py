@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from deblurgan import heif
 from deblurgan.errors import UserError
 from deblurgan.layout import GOPRO_SCENE, UNSPLIT
 
@@ -26,7 +27,8 @@ HALF = re.compile(
     r"(?<!d)(?<!de)blur|sharp|(?<![a-z])(?:clear|clean|gt|ground[-_ ]?truth|targets?|inputs?)(?![a-z])", re.IGNORECASE
 )
 """Names that speak of blurred and sharp images: what is called so is no video. `deblur` says what a data set is for."""
-IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+IMAGES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", *heif.SUFFIXES}
+"""Suffixes of what cleaning reads."""
 FLAT_NAME = re.compile(r"(GOPR\d{4}_\d{2}_\d{2})[-_]?(\w+)")
 """Where mirrors have put the scene into the file's name."""
 CAMERA = re.compile(r"[A-Z0-9_]{4}\d{4}")
