@@ -1,4 +1,4 @@
-"""Which numbered images are frames of one clip, told by what they show: a number or a camera's name does not tell."""
+"""Which images are frames of one clip, told by what they show: a number or a camera's name does not tell."""
 
 from collections.abc import Iterable
 from itertools import pairwise

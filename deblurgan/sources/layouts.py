@@ -5,9 +5,9 @@ Known are GoPro's own layout, `{train,test}/<scene>/{blur,blur_gamma,sharp}/<fra
 any `[<scene>/]{blur,sharp}/[<scene>/]<name>`; that of REDS, `train/{train_blur,train_sharp}/<scene>/<frame>`, in which
 `train_blur` is read as `train/blur`; and frames of high-speed video, `[{train,test}/]<scene>/<number>`. Folders above
 train and test do not matter; other folders make the scene's name, so that adding a scene never renames another.
-Without such folders a pair's scene is its name up to the number at its end: `walk_0001`, `walk_0002` are frames of one
-clip. Where nothing but a number is left, or a camera has given the name (`IMG_0001`), the name says nothing of a clip:
-each pair is its own scene here, and `clips` looks whether it shows what its neighbour shows.
+Without such folders a pair's scene is its name up to the number at its end: `walk_0001`, `walk (2)` are frames of one
+clip. Where there is nothing but a number, none at the end, or a camera has given the name (`IMG_0001`), the name says
+nothing of a clip: each pair is its own scene here, and `clips` looks whether it shows what its neighbour shows.
 """
 
 import re
@@ -43,7 +43,7 @@ EXPECTED = re.compile(
 class Entry:
     """An image of the source by its name there, and where it belongs.
 
-    `numbered`: its scene is its own name, which is a number or a camera's.
+    `alone`: its scene is its own name, which tells no clip.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Entry:
     scene: str
     kind: str
     frame: str
-    numbered: bool = False
+    alone: bool = False
 
     @property
     def target(self) -> str:
@@ -199,24 +199,23 @@ def _entry(found: _Read) -> Entry:
     Scenes of one name in different parts are different ones.
     """
     path = PurePosixPath(found.file)
-    scene, frame, numbered = "-".join(found.scene), found.file, False
+    scene, frame, alone = "-".join(found.scene), found.file, False
     flat = FLAT_NAME.fullmatch(path.stem)
     if found.kind != "frames" and flat and not GOPRO_SCENE.fullmatch(scene):
         scene, frame = flat[1], flat[2] + path.suffix
     elif not scene:
         scene = "video" if found.kind == "frames" else _clip(path.stem)
-        numbered = scene == path.stem and scene[-1:].isdigit()
+        alone = scene == path.stem
     kind = "blur" if found.kind.startswith("blur") else found.kind
-    return Entry(found.name, found.part or UNSPLIT, scene, kind, frame, numbered)
+    return Entry(found.name, found.part or UNSPLIT, scene, kind, frame, alone)
 
 
-def number_of(scene: str) -> tuple[str, int]:
-    """What orders numbered scenes: what stands before the number, and the number."""
-    digits = re.search(r"\d*$", scene)
-    assert digits
-    return scene[: digits.start()], int(digits[0] or 0)
+def place_in_row(scene: str) -> tuple[str, int, str]:
+    """What orders scenes that are called as their frames: what stands before the last number, the number, the rest."""
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", scene)
+    return (found[1], int(found[2]), found[3]) if found else (scene, 0, "")
 
 
 def _clip(stem: str) -> str:
     """The clip that a file without folders is a frame of; its own name where that says nothing of a clip."""
-    return stem if CAMERA.fullmatch(stem) else re.sub(r"[\s_.-]*\d+$", "", stem) or stem
+    return stem if CAMERA.fullmatch(stem) else re.sub(r"[\s_.-]*(\d+|\(\d+\))$", "", stem) or stem
