@@ -266,6 +266,21 @@ def test_layouts_are_recognised(workspace, name, form):
     assert set(taken()) == {f"mine/{target}" for target in targets}
 
 
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_scenes_deep_in_folders_with_long_names_are_taken(workspace, form, capsys):
+    deep = "/".join(f"{i} {'Straße' * 12}" for i in range(6))
+    names = [f"{deep}/{scene}/{kind}/{i}.png" for scene in "ab" for kind in ("blur", "sharp") for i in (1, 2)]
+    if form == "folder":
+        lay(workspace / "raw", names)
+    else:
+        pack(workspace / "raw", [*names, f"{'x' * 300}/blur/1.png"])
+    settings(workspace, "raw", dataset="mine")
+    stages.ingest_gopro.main()
+    assert sorted(taken().values()) == sorted(map(png, names))
+    assert len(list((OUT / "mine/unsplit").iterdir())) == 2
+    assert capsys.readouterr().out.count("xx/blur/1.png belongs to no pair, left out") == (form == "zip")
+
+
 def pan(photo: np.ndarray, frames: int) -> list[np.ndarray]:
     """Frames of a camera that turns to the right and a little down, by a tenth of a frame each."""
     return [photo[3 * i : 3 * i + 130, 14 * i : 14 * i + 140] for i in range(frames)]

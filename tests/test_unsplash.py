@@ -638,6 +638,22 @@ def test_photos_of_a_folder_never_share_a_name(workspace):
     assert fetched() == first
 
 
+def test_photos_deep_in_folders_with_long_names_are_taken(workspace):
+    deep = "/".join(f"{i} {'Straße' * 12}" for i in range(6))
+    names = tuple(f"sharp/{deep}/{name}.jpg" for name in ("a", "b", "x" * 180 + "a", "x" * 180 + "b"))
+    lay_own(workspace / "mine", *names, "blurred/c.jpg")
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    stages.fetch_unsplash.main()
+    assert sorted(data for name, data in fetched().items() if name != "photos.csv") == sorted(
+        map(jpeg, (*names, "blurred/c.jpg"))
+    )
+    assert len({row["id"] for row in rows()}) == 5
+    assert {row["link"] for row in rows()} == {*names, "blurred/c.jpg"}
+    (workspace / "data/source/pairs").mkdir()
+    stages.clean.main()
+    assert len(Path("data/clean/manifest.csv").read_text(encoding="utf-8").splitlines()) == 6
+
+
 def test_photos_of_a_folder_are_cleaned_and_notes_on_photos_are_not(workspace):
     lay_own(workspace / "mine", "blurred/walk/a.jpg", "sharp/b.jpg")
     edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})

@@ -10,6 +10,7 @@ clip. Where there is nothing but a number, none at the end, or a camera has give
 nothing of a clip: each pair is its own scene here, and `clips` looks whether it shows what its neighbour shows.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import PurePosixPath
 
 from deblurgan import heif
 from deblurgan.errors import UserError
+from deblurgan.files import NAME_MAX, fitting
 from deblurgan.layout import GOPRO_SCENE, UNSPLIT
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -132,13 +134,15 @@ def _require_halves(kinds: set[str], blur: str) -> None:
 
 
 def _sift(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Put aside what is no image or would leave the target folder."""
+    """Put aside what is no image, would leave the target folder, or has a name that archives take and disks do not."""
     candidates, unexpected = [], []
     for name in names:
         parts = PurePosixPath(name).parts
         if not parts or "__MACOSX" in parts or EXPECTED.fullmatch(parts[-1]):
             continue
-        safe = not name.startswith("/") and not any(re.search(r'^\.|[\\:*?"<>|\0]', part) for part in parts)
+        safe = not name.startswith("/") and not any(
+            re.search(r'^\.|[\\:*?"<>|\0]', part) or len(os.fsencode(part)) > NAME_MAX for part in parts
+        )
         if safe and PurePosixPath(name).suffix.lower() in IMAGES:
             candidates.append(name)
         else:
@@ -199,7 +203,7 @@ def _entry(found: _Read) -> Entry:
     Scenes of one name in different parts are different ones.
     """
     path = PurePosixPath(found.file)
-    scene, frame, alone = "-".join(found.scene), found.file, False
+    scene, frame, alone = fitting("-".join(found.scene), NAME_MAX), found.file, False
     flat = FLAT_NAME.fullmatch(path.stem)
     if found.kind != "frames" and flat and not GOPRO_SCENE.fullmatch(scene):
         scene, frame = flat[1], flat[2] + path.suffix
