@@ -75,6 +75,19 @@ def shortened(name: str, length: int) -> str:
     return name if len(data) <= length else data[:length].decode(errors="ignore")
 
 
+def fitting(name: str, length: int) -> str:
+    """Keep a name that has at most so many bytes; else its beginning and a hash of the whole, which no other name has.
+
+    Examples
+    --------
+    >>> fitting("walk-1", 20), fitting("a-long-walk-at-night-1", 20)
+    ('walk-1', 'a-long-walk-a4bc7b9a')
+    """
+    data = os.fsencode(name)
+    end = f"-{hashlib.sha256(data).hexdigest()[:8]}"
+    return name if len(data) <= length else shortened(name, length - len(end)) + end
+
+
 @contextlib.contextmanager
 def new_directory(path: Path | str) -> Iterator[Path]:
     """An empty directory that takes the place of `path` when the body ends without an error.

@@ -26,7 +26,7 @@ PRIMARIES = {
 """Name, and x and y of red, green and blue, where they are not sRGB's; white is D65."""
 
 
-def opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+def opened(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Open an image of Pillow's formats, or a HEIC; nothing is decoded yet.
 
     Parameters
@@ -34,7 +34,7 @@ def opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     data
         The file's content.
     formats
-        Pillow's names of the formats that may be read.
+        Pillow's names of the formats that may be read; None for all.
 
     Returns
     -------
@@ -63,6 +63,13 @@ def opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     if primaries in PRIMARIES and not image.info.get("icc_profile"):
         image.info["icc_profile"] = icc.profile(*PRIMARIES[primaries])
     return image
+
+
+def opened_file(path: Path) -> Image.Image:
+    """Open an image file as `opened` does; of Pillow's formats no more than the head is read."""
+    with open(path, "rb") as stream:
+        is_film = stream.read(8)[4:] == b"ftyp"
+    return opened(path.read_bytes()) if is_film else Image.open(path)
 
 
 def hdr(image: Image.Image, data: bytes) -> str | None:

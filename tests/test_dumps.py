@@ -81,11 +81,12 @@ def dumps(*arguments: str) -> None:
 
 def test_what_arrived_becomes_data(s3, capsys):
     put(s3, "photos/sharp/a.jpg", f"photos/{ODD}", "photos/sharp/walk/1.JPG", "elsewhere/sharp/b.jpg")
+    put(s3, "photos/blurred/IMG_0001.HEIC")
     put(s3, "photos/", "photos/sharp/notes.txt", "photos/lost.jpg", "photos/sharp/.hidden.jpg", content=b"")
     edit_params(Path(), {"fetch_unsplash": {"source": SOURCE}})
     dumps("pull")
     printed = capsys.readouterr().out
-    assert f"{SOURCE}: 3 new, 0 changed, 0 as before: dumps/photos.csv" in printed
+    assert f"{SOURCE}: 4 new, 0 changed, 0 as before: dumps/photos.csv" in printed
     assert sorted(re.findall(r"left out (\S+)", printed)) == [
         f"{SOURCE}/{name}" for name in ("lost.jpg", "sharp/.hidden.jpg", "sharp/notes.txt")
     ]
@@ -96,8 +97,9 @@ def test_what_arrived_becomes_data(s3, capsys):
         "sharp/a.jpg": jpeg("photos/sharp/a.jpg"),
         "blurred/Straße +1 & a b.jpg": jpeg(f"photos/{ODD}"),
         "sharp/walk-1.jpg": jpeg("photos/sharp/walk/1.JPG"),
+        "blurred/IMG_0001.heic": jpeg("photos/blurred/IMG_0001.HEIC"),
     }
-    assert [row["id"] for row in csv.DictReader(table.splitlines())] == ["a", "walk-1", "Straße +1 & a b"]
+    assert [row["id"] for row in csv.DictReader(table.splitlines())] == ["a", "walk-1", "IMG_0001", "Straße +1 & a b"]
     assert not list(place().glob("folder-*"))
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import skimage
 from conftest import PARAMS, REAL_DATA, ROOT, edit_params
@@ -172,6 +173,14 @@ LAYOUTS = {
             )
         },
     ),
+    "frames that a file manager numbered": (
+        [f"{kind}/{name}.png" for kind in ("blur", "sharp") for name in ("walk (1)", "walk (28)", "park(2)", "(3)")],
+        {
+            f"unsplit/{scene}/{kind}/{name}.png"
+            for kind in ("blur", "sharp")
+            for scene, name in (("walk", "walk (1)"), ("walk", "walk (28)"), ("park", "park(2)"), ("(3)", "(3)"))
+        },
+    ),
     "photos that a camera numbered": (
         [f"{kind}/{name}.png" for kind in ("blur", "sharp") for name in ("IMG_0001", "IMG_0002", "DSC01234")],
         {
@@ -195,6 +204,38 @@ LAYOUTS = {
     "own pairs with a split": (
         ["train/a/blur/1.png", "train/a/sharp/1.png", "valid/b/blur/1.png", "valid/b/sharp/1.png"],
         {f"{place}/{kind}/1.png" for place in ("train/a", "val/b") for kind in ("blur", "sharp")},
+    ),
+    "kinds above scenes": (
+        ["blur/walk/0001.png", "sharp/walk/0001.png", "mine/blur/park/day/1.png", "mine/sharp/park/day/1.png"],
+        {
+            f"unsplit/{name}"
+            for kind in ("blur", "sharp")
+            for name in (f"walk/{kind}/0001.png", f"mine-park-day/{kind}/1.png")
+        },
+    ),
+    "kinds above parts": (
+        [f"REDS/{kind}/{part}/000/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")],
+        {f"{part}/000/{kind}/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")},
+    ),
+    "REDS as published": (
+        [f"{part}/{part}_{kind}/000/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")],
+        {f"{part}/000/{kind}/00000000.png" for kind in ("blur", "sharp") for part in ("train", "val")},
+    ),
+    "REDS, each archive in a folder of its own": (
+        [f"{part}_{kind}/{part}/{part}_{kind}/000/0.png" for kind in ("blur", "sharp") for part in ("train", "val")],
+        {f"{part}/000/{kind}/0.png" for kind in ("blur", "sharp") for part in ("train", "val")},
+    ),
+    "kinds behind the names of scenes": (
+        ["walk_blur/1.png", "walk_sharp/1.png", "Park-Blur/1.png", "Park-Sharp/1.png"],
+        {f"unsplit/{scene}/{kind}/1.png" for scene in ("walk", "Park") for kind in ("blur", "sharp")},
+    ),
+    "scenes that are called like kinds": (
+        ["blur/still_sharp/1.png", "sharp/still_sharp/1.png", "my_blur/blur/1.png", "my_blur/sharp/1.png"],
+        {f"unsplit/{scene}/{kind}/1.png" for scene in ("still_sharp", "my_blur") for kind in ("blur", "sharp")},
+    ),
+    "video of a set for deblurring": (
+        ["gopro_deblur/nuclear_plant/1.png", "DBlur/clearing/1.png"],
+        {"unsplit/gopro_deblur-nuclear_plant/frames/1.png", "unsplit/DBlur-clearing/frames/1.png"},
     ),
     "high-speed video": (
         ["all/train/GOPR0372_07_00/000001.png", "all/train/GOPR0372_07_00/000002.png"],
@@ -225,6 +266,21 @@ def test_layouts_are_recognised(workspace, name, form):
     assert set(taken()) == {f"mine/{target}" for target in targets}
 
 
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_scenes_deep_in_folders_with_long_names_are_taken(workspace, form, capsys):
+    deep = "/".join(f"{i} {'Straße' * 12}" for i in range(6))
+    names = [f"{deep}/{scene}/{kind}/{i}.png" for scene in "ab" for kind in ("blur", "sharp") for i in (1, 2)]
+    if form == "folder":
+        lay(workspace / "raw", names)
+    else:
+        pack(workspace / "raw", [*names, f"{'x' * 300}/blur/1.png"])
+    settings(workspace, "raw", dataset="mine")
+    stages.ingest_gopro.main()
+    assert sorted(taken().values()) == sorted(map(png, names))
+    assert len(list((OUT / "mine/unsplit").iterdir())) == 2
+    assert capsys.readouterr().out.count("xx/blur/1.png belongs to no pair, left out") == (form == "zip")
+
+
 def pan(photo: np.ndarray, frames: int) -> list[np.ndarray]:
     """Frames of a camera that turns to the right and a little down, by a tenth of a frame each."""
     return [photo[3 * i : 3 * i + 130, 14 * i : 14 * i + 140] for i in range(frames)]
@@ -244,7 +300,7 @@ def lay_pairs(root: Path, images: list[np.ndarray], name: str, first: int = 1) -
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
-@pytest.mark.parametrize("name", ["{:06d}.png", "{}.png", "IMG_{:04d}.png"])
+@pytest.mark.parametrize("name", ["{:06d}.png", "{}.png", "IMG_{:04d}.png", "walk{} copy.png", "({}).png"])
 def test_numbered_frames_of_a_clip_are_one_scene_and_numbered_photos_are_not(workspace, name, form, capsys):
     lay_pairs(workspace / "raw", [image for images in (*CLIPS, PHOTOS) for image in images], name)
     if form == "zip":
@@ -258,8 +314,36 @@ def test_numbered_frames_of_a_clip_are_one_scene_and_numbered_photos_are_not(wor
         for kind in ("blur", "sharp")
     }
     assert len(list((OUT / "mine/unsplit").iterdir())) == 8  # and no empty folder
-    said = "the names of 41 pairs are numbers, and neighbours among them look alike: taken for 8 clips"
+    said = "the names of 41 pairs tell no clip, and neighbours among them look alike: taken for 8 clips"
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".HEIC", ".avif", ".jfif"])
+def test_what_phones_write_is_read_as_other_formats_are(workspace, suffix, capsys):
+    frames = [*CLIPS[0][:3], CLIPS[0][3][:100], *CLIPS[1][:2]]
+    lay_pairs(workspace / "raw", frames, "IMG_{:04d}.png", first=9)
+    for path in sorted((workspace / "raw").rglob("*.png")):
+        with Image.open(path) as image:
+            if suffix == ".HEIC":
+                pillow_heif.from_pillow(image).save(path.with_suffix(suffix), quality=95)
+            else:
+                image.save(path.with_suffix(suffix), "AVIF" if suffix == ".avif" else "JPEG", quality=95)
+        path.unlink()
+    settings(workspace, "raw", dataset="mine")
+    edit_params(workspace, {"fetch_unsplash": {"source": "none"}})
+    stages.ingest_gopro.main()
+    clip_of = {9: 9, 10: 9, 11: 9, 12: 9, 13: 13, 14: 13}
+    names = {f"IMG_{first:04d}/{kind}/IMG_{i:04d}" for i, first in clip_of.items() for kind in ("blur", "sharp")}
+    assert set(taken()) == {f"mine/unsplit/{name}{suffix}" for name in names}
+    odd = [
+        f"IMG_0009/{kind}/IMG_0012{suffix}: 140x100, the others of its scene are 140x130" for kind in ("blur", "sharp")
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"ingest_gopro: mine/unsplit/{line}" for line in odd]
+    for stage in (stages.fetch_unsplash, stages.clean):
+        stage.main()
+    clean = workspace / "data/clean/pairs/mine/unsplit"
+    assert {path.relative_to(clean).as_posix() for path in clean.rglob("*.png")} == {f"{name}.png" for name in names}
 
 
 def test_numbered_frames_of_a_clip_that_trains_do_not_validate(workspace):
@@ -385,6 +469,12 @@ def test_files_are_copied_where_links_are_not_to_be_had(workspace, monkeypatch):
     [
         (["readme.txt"], {}, "no pairs below folders blur and sharp, and no numbered frames"),
         (["train/A/sharp/1.png"], {}, "sharp images but none in a folder 'blur': blurred ones are missing"),
+        (["A/blur/1.png", "A/gt/1.png"], {}, "blurred images but none in a folder 'sharp': sharp ones are missing"),
+        (["blurry/0.png", "clear/0.png"], {}, r"blurry/0\.png is called like half of a pair, but lies below no folder"),
+        (["train/0001.png", "GT/0001.png"], {}, r"GT/0001\.png is called like half of a pair, .*: call the folders so"),
+        (["train/MotionBlurred/a/1.png"], {}, "is called like half of a pair, .* or rename them if this is high-speed"),
+        (["a/blur_1.png", "a/sharp_1.png"], {}, r"a/blur_1\.png is called like half of a pair"),
+        (["val/val_blur_jpeg/000/1.png", "val/val_sharp/000/1.png"], {}, "none in a folder 'blur': blurred ones are"),
         (
             official(("blur", "sharp")),
             {"blur": "blur_gamma"},

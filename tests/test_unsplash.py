@@ -12,8 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from conftest import REAL_DATA, ROOT, contents, edit_params, listens_to_interrupts
+from PIL import Image
 from servers import KEY, Clock, Unsplash, jpeg, running
 
 import stages.clean
@@ -603,6 +605,26 @@ def test_photos_of_a_folder_are_taken(workspace, capsys):
     assert "left out not there.jpg: no image in sharp/ or blurred/" in output
 
 
+def test_photos_of_phones_in_a_folder_are_taken(workspace, capsys):
+    names = ("blurred/IMG_0001.HEIC", "blurred/walk/IMG_0002.avif", "sharp/saved.jfif", "sharp/old.jpe")
+    lay_own(workspace / "mine", *names)
+    for name in names[:2]:
+        with Image.open(workspace / "mine" / name) as photo:
+            if name.endswith(".avif"):
+                photo.save(workspace / "mine" / name, "AVIF")
+            else:
+                pillow_heif.from_pillow(photo).save(workspace / "mine" / name)
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    stages.fetch_unsplash.main()
+    assert "left out" not in capsys.readouterr().out
+    assert [row["query"] for row in rows()] == ["folder"] * 4
+    (workspace / "data/source/pairs").mkdir()
+    stages.clean.main()
+    assert {name for name in contents("data/clean") if name.endswith(".png")} == {
+        f"unsplash/{name}.png" for name in ("blurred/IMG_0001", "blurred/walk-IMG_0002", "sharp/saved", "sharp/old")
+    }
+
+
 def test_photos_of_a_folder_never_share_a_name(workspace):
     names = ("sharp/a.jpg", "sharp/a.png", "sharp/walk/1.jpg", "sharp/walk-1.jpg", "blurred/a.jpg")
     lay_own(workspace / "mine", *names)
@@ -614,6 +636,22 @@ def test_photos_of_a_folder_never_share_a_name(workspace):
     assert {"sharp/a.jpg", "sharp/walk-1.jpg"} <= set(first)
     stages.fetch_unsplash.main()
     assert fetched() == first
+
+
+def test_photos_deep_in_folders_with_long_names_are_taken(workspace):
+    deep = "/".join(f"{i} {'Straße' * 12}" for i in range(6))
+    names = tuple(f"sharp/{deep}/{name}.jpg" for name in ("a", "b", "x" * 180 + "a", "x" * 180 + "b"))
+    lay_own(workspace / "mine", *names, "blurred/c.jpg")
+    edit_params(workspace, {"fetch_unsplash": {"source": "mine"}})
+    stages.fetch_unsplash.main()
+    assert sorted(data for name, data in fetched().items() if name != "photos.csv") == sorted(
+        map(jpeg, (*names, "blurred/c.jpg"))
+    )
+    assert len({row["id"] for row in rows()}) == 5
+    assert {row["link"] for row in rows()} == {*names, "blurred/c.jpg"}
+    (workspace / "data/source/pairs").mkdir()
+    stages.clean.main()
+    assert len(Path("data/clean/manifest.csv").read_text(encoding="utf-8").splitlines()) == 6
 
 
 def test_photos_of_a_folder_are_cleaned_and_notes_on_photos_are_not(workspace):

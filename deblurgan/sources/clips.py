@@ -1,4 +1,4 @@
-"""Which numbered images are frames of one clip, told by what they show: a number or a camera's name does not tell."""
+"""Which images are frames of one clip, told by what they show: a number or a camera's name does not tell."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 from skimage.feature import match_template
+
+from deblurgan import heif
 
 SIDE = 48
 """Pixels of a thumbnail's sides."""
@@ -23,7 +25,7 @@ or more where each second frame is left out; of 322 neighbours in KODAK and BSDS
 def thumbnail(path: Path) -> np.ndarray | None:
     """The details of an image, (`SIDE`, `SIDE`); None where it is no image, or has no details."""
     try:
-        with Image.open(path) as image:
+        with heif.opened_file(path) as image:
             image.draft("L", (2 * SIDE, 2 * SIDE))  # JPEG is decoded no larger than is needed
             grey = image.convert("L").convert("F")
     except Exception:  # decoders raise anything on garbage; cleaning says more

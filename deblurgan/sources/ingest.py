@@ -9,15 +9,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
+from deblurgan import heif
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, files_below, home_expanded, sha256_of
 from deblurgan.params import IngestGopro
 from deblurgan.sources import gopro, kaggle
 from deblurgan.sources.clips import clips, thumbnail
 from deblurgan.sources.folders_and_zips import open_tree
-from deblurgan.sources.layouts import Entry, number_of, recognise
+from deblurgan.sources.layouts import Entry, place_in_row, recognise
 from deblurgan.sources.web import address_for_people, download
 
 
@@ -103,7 +103,7 @@ def ingest(
         for entry in watched(entries):
             target = out / settings.dataset / entry.target
             tree.put(entry.name, target)
-            if entry.numbered and entry.kind == "sharp":
+            if entry.alone and entry.kind == "sharp":
                 thumbnails[entry] = thumbnail(target)
     joined = join_clips(out / settings.dataset, entries, thumbnails)
     left_out = [f"{path}: {name} belongs to no pair, left out" for name in unexpected]
@@ -111,7 +111,7 @@ def ingest(
 
 
 def join_clips(folder: Path, entries: list[Entry], thumbnails: dict[Entry, np.ndarray | None]) -> list[str]:
-    """Move numbered pairs that show what their neighbours show into one scene, called as the first of them.
+    """Move pairs whose names tell no clip into one scene where neighbours look alike, called as the first of them.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def join_clips(folder: Path, entries: list[Entry], thumbnails: dict[Entry, np.nd
     entries
         All images.
     thumbnails
-        Of the sharp halves of numbered pairs.
+        Of the sharp halves of pairs whose names tell no clip.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def join_clips(folder: Path, entries: list[Entry], thumbnails: dict[Entry, np.nd
         rows[entry.part].append(entry)
     clip_of: dict[tuple[str, str], str] = {}
     for part, row in rows.items():
-        row.sort(key=lambda entry: number_of(entry.scene))
+        row.sort(key=lambda entry: place_in_row(entry.scene))
         found = clips((entry.scene, thumbnails[entry]) for entry in row)
         clip_of |= {(part, scene): first for scene, first in found.items()}
     moved = [entry for entry in entries if clip_of.get((entry.part, entry.scene), entry.scene) != entry.scene]
@@ -148,7 +148,7 @@ def join_clips(folder: Path, entries: list[Entry], thumbnails: dict[Entry, np.nd
         return []
     count = len({(part, first) for (part, _), first in clip_of.items()})
     return [
-        f"the names of {len(clip_of)} pairs are numbers, and neighbours among them look alike: taken for {count} "
+        f"the names of {len(clip_of)} pairs tell no clip, and neighbours among them look alike: taken for {count} "
         "clips, each a scene called as its first frame, so that no clip is in two splits"
     ]
 
@@ -175,7 +175,7 @@ def oddities(out: Path) -> list[str]:
 
 def _size(path: Path) -> str:
     try:
-        with Image.open(path) as image:
+        with heif.opened_file(path) as image:
             return f"{image.width}x{image.height}"
     except Exception:
         return "no image"  # decoders raise anything on garbage; cleaning says more

@@ -8,11 +8,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deblurgan.errors import UserError
-from deblurgan.files import files_below, home_expanded, link_or_copy
+from deblurgan.files import files_below, fitting, home_expanded, link_or_copy
 from deblurgan.sources.layouts import IMAGES
 
 KINDS = ("sharp", "blurred")
 LICENCE = "your own"
+LONGEST = 200
+"""Bytes of an id: what is added to it later makes a file's name that disks still take."""
 SHOWN = 100
 """Names of other files that are printed."""
 
@@ -39,7 +41,8 @@ def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
     -------
     photos
         Ids are names without suffix, after the names of nested folders: `walk/1.jpg` is `walk-1`. Of several photos
-        that would have the same id, all but the first get a hash of their name in addition.
+        that would have the same id, all but the first get a hash of their name in addition. Long ids are cut, and get a
+        hash as well.
     others
         Names of files that are no images.
 
@@ -60,7 +63,7 @@ def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
         if path.suffix.lower() not in IMAGES:
             others.append(name)
             continue
-        id = "-".join(path.relative_to(root / kind).with_suffix("").parts)
+        id = fitting("-".join(path.relative_to(root / kind).with_suffix("").parts), LONGEST)
         if id in photos:
             id += f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         photos[id] = OwnPhoto(id, kind, name, path)
