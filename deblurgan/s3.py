@@ -59,13 +59,30 @@ def parse(text: str, what: str) -> Address:
 
 
 def client(service: str = "s3") -> Any:
-    """A client of boto3 with the credentials, the region and the endpoint (AWS_ENDPOINT_URL) of the environment."""
+    """Make a client of boto3 with the credentials, the region and the endpoint (AWS_ENDPOINT_URL) of the environment.
+
+    Parameters
+    ----------
+    service
+        Its name, as boto3 calls it.
+
+    Raises
+    ------
+    UserError
+        The environment, or a file of AWS's settings, names what is not there or cannot be.
+    """
     import boto3  # takes a third of a second, and most runs need none
     from botocore.config import Config
 
     retries = {"mode": "standard", "total_max_attempts": TRIES}
     settings = Config(retries=retries, connect_timeout=CONNECT, read_timeout=READ, max_pool_connections=POOL)
-    return boto3.Session().client(service, config=settings)  # the credentials of now: the default session keeps its own
+    try:
+        with explained(f"AWS ({service})"):
+            return boto3.Session().client(service, config=settings)  # of now: the default session keeps its credentials
+    except ValueError as error:  # botocore has no error of its own for an endpoint without http://
+        raise UserError(
+            f"AWS ({service}): {error}: check AWS_ENDPOINT_URL (http://host:port) and the other settings of AWS"
+        ) from None
 
 
 REMEDIES = {
@@ -77,6 +94,7 @@ REMEDIES = {
     "InvalidAccessKeyId": "the access key is not known there: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
     "SignatureDoesNotMatch": "the secret does not belong to the key: check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the credentials have expired: sign in again",
+    "InvalidObjectState": "the object is archived: restore it by `aws s3api restore-object`, run again",
     "PermanentRedirect": "the bucket is in another region: set AWS_DEFAULT_REGION to it",
 }
 """Error codes of S3 in words."""

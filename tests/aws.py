@@ -30,6 +30,17 @@ def reset(endpoint: str) -> None:
     requests.post(f"{endpoint}/moto-api/reset", timeout=10)
 
 
+@contextlib.contextmanager
+def permissions_checked(endpoint: str) -> Iterator[None]:
+    """Refuse meanwhile what the policies of a user do not allow."""
+    switch = f"{endpoint}/moto-api/reset-auth"
+    requests.post(switch, data="0", timeout=10)
+    try:
+        yield
+    finally:
+        requests.post(switch, data="inf", timeout=10)
+
+
 def environment(endpoint: str) -> dict[str, str]:
     """What a user exports."""
     return {**KEYS, "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}

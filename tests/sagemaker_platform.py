@@ -131,6 +131,9 @@ class Platform:
         for name in ("input/config", "model", "output", "checkpoints"):
             (home / name).mkdir(parents=True)
         (home / "input/config/hyperparameters.json").write_text(json.dumps(request["HyperParameters"]))
+        older = home.parents[1] / "app/deblurgan"  # the image's own code, in its working directory
+        older.mkdir(parents=True)
+        (older / "__init__.py").write_text("raise SystemExit('the code of the image runs')")
         for channel in request["InputDataConfig"] if channels else ():
             source = channel["DataSource"]["S3DataSource"]["S3Uri"]
             assert self.download(source, home / "input/data" / channel["ChannelName"]), source
@@ -139,13 +142,13 @@ class Platform:
 
     def compute(self, request: dict, home: Path, stream: str, moment: Moment | None, number: int) -> int:
         """Run the container's command; its exit status."""
-        how, own = request["AlgorithmSpecification"], {"PYTHONPATH", "DEBLURGAN_CACHE"}
+        how, own = request["AlgorithmSpecification"], {"PYTHONPATH", "PYTHONSAFEPATH", "DEBLURGAN_CACHE"}
         env = {name: value for name, value in os.environ.items() if name not in own and not name.startswith("AWS_")}
         env |= {name: value.replace("/opt/ml", str(home)) for name, value in request["Environment"].items()}
         interpreter, *rest = how["ContainerEntrypoint"]
         assert interpreter == "python"
         process = subprocess.Popen(
-            [sys.executable, *rest, str(home)], cwd=home.parents[1], env=env, text=True,
+            [sys.executable, *rest, str(home)], cwd=home.parents[1] / "app", env=env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         reader = threading.Thread(target=self.read, args=(process, stream))

@@ -6,6 +6,8 @@ import subprocess
 
 from conftest import ROOT
 
+from deblurgan.restoration.options import read_options
+
 STEPS = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", "")
 
 
@@ -15,6 +17,13 @@ def test_what_is_copied_is_there_and_not_ignored():
     copied = {name for names in copies for name in names.split()}
     assert copied == let_through
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_example_of_photos_is_a_command_that_runs():
+    (arguments,) = re.findall(r"^#   docker run .* deblurgan deblur (.+)$", STEPS, flags=re.MULTILINE)
+    options = read_options(arguments.split())
+    (mounted,) = options.inputs
+    assert options.output.is_relative_to(mounted)  # what lies elsewhere is gone with the container
 
 
 def test_tensorflow_has_the_version_that_is_pinned(tmp_path):

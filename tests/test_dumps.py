@@ -1,5 +1,6 @@
 """Photos of a bucket become data of the pipeline, and deblurred photos go to one."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -10,10 +11,11 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from aws import client, environment, moto, reset
+from aws import client, environment, moto, permissions_checked, reset
 from conftest import ROOT, Repo, contents, edit_params
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +157,33 @@ def test_a_version_that_has_expired_is_taken_from_what_is_the_same(s3, monkeypat
         stages.fetch_unsplash.main()
 
 
+@contextlib.contextmanager
+def reader(endpoint: str, monkeypatch) -> Iterator[None]:
+    """Be a user that may list buckets and read objects, and no more."""
+    iam = client("iam", endpoint)
+    iam.create_user(UserName="reader")
+    allowed = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="reader", PolicyName="reading", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    with permissions_checked(endpoint):
+        yield
+
+
+def test_who_may_read_objects_and_no_versions_gets_what_is_the_same(s3, endpoint, monkeypatch):
+    put(s3, "photos/sharp/a.jpg")
+    edit_params(Path(), {"fetch_unsplash": {"source": SOURCE}})
+    with reader(endpoint, monkeypatch):
+        dumps("pull")
+        (row,) = read_table(PHOTOS).values()
+        assert row.version
+        monkeypatch.setenv("DEBLURGAN_CACHE", str(Path("another").absolute()))
+        stages.fetch_unsplash.main()
+    assert contents("data/source/unsplash/sharp") == {"a.jpg": jpeg("photos/sharp/a.jpg")}
+
+
 def test_an_object_that_is_gone_is_one_line(s3, monkeypatch):
     s3.create_bucket(Bucket="plain")
     put(s3, "photos/sharp/a.jpg", bucket="plain")
@@ -166,6 +195,23 @@ def test_an_object_that_is_gone_is_one_line(s3, monkeypatch):
         opened("s3://plain/photos", PHOTOS),
     ):
         pass
+
+
+def test_an_archived_object_is_named_and_keeps_no_other_out(s3, capsys):
+    put(s3, "photos/sharp/a.jpg", "photos/sharp/c.jpg")
+    archived = {"Bucket": BUCKET, "Key": "photos/sharp/b.jpg"}
+    s3.put_object(**archived, Body=jpeg("b"), StorageClass="GLACIER")
+    edit_params(Path(), {"fetch_unsplash": {"source": SOURCE}})
+    dumps("pull")
+    printed = capsys.readouterr().out
+    assert f"left out {SOURCE}/sharp/b.jpg: the object is archived: restore it" in printed
+    assert "2 new, 0 changed, 0 as before" in printed
+    s3.restore_object(**archived, RestoreRequest={"Days": 1})
+    dumps("pull")
+    assert "1 new, 0 changed, 2 as before" in capsys.readouterr().out
+    s3.put_object(Bucket=BUCKET, Key="photos/sharp/a.jpg", Body=jpeg("photos/sharp/a.jpg"), StorageClass="DEEP_ARCHIVE")
+    dumps("pull")
+    assert "0 new, 0 changed, 3 as before" in capsys.readouterr().out
 
 
 def test_nothing_is_forgotten_unless_asked(s3, capsys):
@@ -362,6 +408,25 @@ def test_missing_credentials_and_a_dead_server_are_one_line(s3, monkeypatch):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(UserError, match="no credentials are known: set AWS_PROFILE"):
         dumps("pull", "--photos", SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000", r"Invalid endpoint: 127\.0\.0\.1:9000: check AWS_ENDPOINT_URL"),
+        ("AWS_PROFILE", "nope", r"The config profile \(nope\) could not be found"),
+        ("AWS_DEFAULT_REGION", "eu central 1", r"Provided region_name 'eu central 1' doesn't match"),
+        ("AWS_CONFIG_FILE", "broken", r"Unable to parse config file: .*broken"),
+    ],
+)
+def test_settings_of_aws_that_cannot_be_are_one_line(s3, monkeypatch, name, value, said):
+    Path("broken").write_text("[default\n")
+    Path("data/deblurred").mkdir(parents=True)
+    monkeypatch.setenv(name, value)
+    for arguments in (("pull", "--photos", SOURCE), ("push", SOURCE)):
+        with pytest.raises(UserError, match=rf"^AWS \(s3\): {said}") as caught:
+            dumps(*arguments)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_disk_that_is_too_small_is_one_line(s3, monkeypatch):

@@ -1,11 +1,13 @@
 """The live edge on AWS Lambda: the handler under AWS's own runtime client, the template, what is in the package."""
 
+import ast
 import contextlib
 import importlib.metadata
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -80,6 +82,28 @@ def test_the_handler_imports_nothing_large():
 
 def versions(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", (ROOT / name).read_text(), flags=re.MULTILINE))
+
+
+def imported(path: Path) -> set[str]:
+    """Packages that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.split(".")[0] for name in names}
+
+
+def test_what_is_imported_is_required():
+    """By the pipeline or by one of the extras: packages that only the tests need are not there for others."""
+    required = set().union(*(versions(f"requirements{extra}.txt") for extra in ("", "-app", "-dask", "-jax")))
+    installed = importlib.metadata.packages_distributions()
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("deblurgan", "stages")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in imported(path) - sys.stdlib_module_names - {"deblurgan", "stages"}
+        if not {re.sub(r"[-_.]+", "-", found).lower() for found in installed[name]} & required
+    }
+    assert not missing
 
 
 def test_the_package_has_the_pipelines_versions():

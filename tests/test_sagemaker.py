@@ -190,7 +190,7 @@ def test_the_job_is_what_sagemaker_needs(platform, repository):
     assert kept.checkpoint_config == {"S3Uri": f"{STORE}/{key}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
     assert kept.output_data_config == {"S3OutputPath": f"{STORE}/{key}/output"}
     assert [channel["ChannelName"] for channel in kept.input_data_config] == ["code", "run", "train", "val"]
-    own = {"PYTHONPATH": "/opt/ml/input/data/code", "KERAS_BACKEND": "tensorflow"}
+    own = {"PYTHONPATH": "/opt/ml/input/data/code", "PYTHONSAFEPATH": "1", "KERAS_BACKEND": "tensorflow"}
     assert request["Environment"] == {**own, "TF_ENABLE_ONEDNN_OPTS": "1"}  # which the stage sets
     assert kept.hyper_parameters["train.steps"] == "40"
     assert len(kept.hyper_parameters) <= 100
@@ -202,6 +202,29 @@ def test_every_figure_of_a_training_has_a_pattern():
     curves = {f"{path.parent.name}/{path.stem}" for path in (ROOT / "metrics/train/plots/metrics").glob("*/*.tsv")}
     assert curves <= set(naming.METRICS)
     assert len(naming.METRICS) <= 40
+
+
+def write_curve(folder: Path, rows: dict[int, float]) -> Path:
+    path = folder / "plots/metrics/val/psnr.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["step\tpsnr", *(f"{step}\t{value}" for step, value in rows.items())]))
+    return folder
+
+
+def test_a_training_that_goes_on_repeats_no_line(tmp_path, capsys):
+    """Unless the number of the last one has not come whole to the next machine."""
+    curves, reported = write_curve(tmp_path / "curves", {2: 20.5, 4: 21.5}), tmp_path / "reported"
+    reporting.Reporter(curves, reported).report(whole=True)
+    assert capsys.readouterr().out == "step=2 val/psnr=20.5\nstep=4 val/psnr=21.5\n"
+    write_curve(curves, {2: 20.5, 4: 21.5, 6: 22.5})
+    with open(reported) as copied:  # as SageMaker does meanwhile
+        reporting.Reporter(curves, reported).report(whole=True)
+        assert copied.read() == "4"
+    assert capsys.readouterr().out == "step=6 val/psnr=22.5\n"
+    for damaged in (b"", b"\xff"):
+        reported.write_bytes(damaged)
+        reporting.Reporter(curves, reported).report(whole=True)
+        assert capsys.readouterr().out.count("step=") == 3
 
 
 def test_a_failure_there_is_one_line_here_and_the_next_run_goes_on(platform, repository, monkeypatch):

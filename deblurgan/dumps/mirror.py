@@ -17,19 +17,25 @@ from tqdm import tqdm
 from deblurgan.dumps.tables import Registered, below, read_table
 from deblurgan.errors import UserError
 from deblurgan.files import CACHE, cache_directory, link_or_copy, locked, naming, sha256_of
-from deblurgan.s3 import SCHEME, TRIES, client, explained, parse
+from deblurgan.s3 import SCHEME, TRIES, client, explained, in_words, parse
 from deblurgan.threads import at_once
 
 AT_ONCE = 8
 CHUNK = 1 << 20
 LEFT_FOR = 86400
 """Seconds after which a folder that a killed stage left is removed."""
+GONE, DENIED = (404, 405, 412, 416), 403
+"""Answers of S3. 405: a delete marker; 403: versions need s3:GetObjectVersion, which who may read objects can lack."""
 FOLDER = "folder-"
 """Beginning of the names of folders that are shown to stages."""
 
 
 class Changed(UserError):
     """The object is gone, or is another one by now."""
+
+
+class Archived(UserError):
+    """The object cannot be read before somebody restores it from an archive of S3."""
 
 
 def place() -> Path:
@@ -143,7 +149,7 @@ def _download(s3: Any, one: Registered, part: Path, arrived: Callable[[int], Any
         except Changed:
             if not one.version:
                 raise
-            one = replace(one, version="")  # earlier versions expire, and the same content may have been put anew
+            one = replace(one, version="")  # the current one may be the same: put anew, or never replaced
             continue
         version = _version(answer)
         if answer["ETag"] != one.etag or answer["ContentLength"] != one.size - have:
@@ -181,15 +187,18 @@ def _version(answer: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _expecting(one: Registered) -> Iterator[None]:
-    """Tell an object that is another one by now from other errors."""
+    """Tell an object that is another one by now, or archived, from other errors."""
     from botocore.exceptions import ClientError
 
     try:
         yield
     except ClientError as error:
-        if error.response["Error"].get("Code") == "NoSuchBucket":
+        code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code == "InvalidObjectState":
+            raise Archived(f"{one.object}: {in_words(error)}") from None
+        if code == "NoSuchBucket":
             raise
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 405, 412, 416):  # 405: a delete marker
+        if status in GONE or (status == DENIED and one.version):
             raise _changed(one) from None
         raise
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from deblurgan.dumps.mirror import Changed, bring, safe
+from deblurgan.dumps.mirror import Archived, Changed, bring, safe
 from deblurgan.dumps.tables import Registered, below, read_table, write_table
 from deblurgan.errors import UserError
 from deblurgan.s3 import Address, client, listed
@@ -26,13 +26,14 @@ class Found:
 
 @dataclass
 class Counts:
-    """What a registration has changed: how many objects of each kind."""
+    """What a registration has changed: how many objects of each kind, and those that could not be registered."""
 
     new: int = 0
     changed: int = 0
     as_before: int = 0
     gone: int = 0
     left_out: list[str] = field(default_factory=list)
+    archived: list[str] = field(default_factory=list)
 
 
 def is_photo(name: str) -> bool:
@@ -89,8 +90,8 @@ def register(address: Address, table: Path, usable: Callable[[str], bool], *, fo
     Raises
     ------
     UserError
-        There is no usable object, or one cannot be brought: what has arrived is kept on this machine, and the table
-        is as it was.
+        There is no usable object, or one cannot be brought and is not archived: what has arrived is kept on this
+        machine, and the table is as it was.
     """
     before = read_table(table)
     known = below(before, address)
@@ -112,6 +113,9 @@ def register(address: Address, table: Path, usable: Callable[[str], bool], *, fo
         if isinstance(brought, Changed):
             tqdm.write(f"{one.object} has changed or gone meanwhile: the next pull looks at it again")
             continue
+        if isinstance(brought, Archived):
+            counts.archived.append(str(brought))
+            continue
         if isinstance(brought, UserError):
             raise brought
         counts.new += one.object not in before
@@ -130,6 +134,7 @@ def _wanted(address: Address, usable: Callable[[str], bool]) -> str:
 def in_words(address: Address, table: Path, counts: Counts, shown: int = 100) -> Iterator[str]:
     """What a registration has found, in lines."""
     yield from _few([f"left out {address / name}" for name in counts.left_out], shown)
+    yield from _few([f"left out {reason}" for reason in counts.archived], shown)
     yield f"{address}: {counts.new} new, {counts.changed} changed, {counts.as_before} as before: {table}"
     if counts.gone:
         yield f"{counts.gone} registered before are no longer in the bucket; --forget takes them out of the table"

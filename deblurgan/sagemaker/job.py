@@ -16,6 +16,8 @@ SERVICE = "SageMaker"
 COMMAND = ["python", "-m", "deblurgan.sagemaker.container"]
 INPUT, CHECKPOINTS = "/opt/ml/input/data", "/opt/ml/checkpoints"
 """Where SageMaker puts the channels, and the folder that it keeps in the store."""
+CODE = {"PYTHONPATH": f"{INPUT}/code", "PYTHONSAFEPATH": "1"}
+"""Environment of the code that is sent: without the second, the image's working directory, and its code, come first."""
 RUNNING, STOPPING, COMPLETED = "InProgress", "Stopping", "Completed"
 
 
@@ -115,7 +117,7 @@ def request(
             "MetricDefinitions": [{"Name": metric.replace("/", ":"), "Regex": pattern(metric)} for metric in METRICS],
         },
         "HyperParameters": {TRAINING: name, **shown(p)},
-        "Environment": {"PYTHONPATH": f"{INPUT}/code", "KERAS_BACKEND": backend.BACKEND, **switches},
+        "Environment": {**CODE, "KERAS_BACKEND": backend.BACKEND, **switches},
         "InputDataConfig": [_channel(channel, address) for channel, address in sent.items()],
         "OutputDataConfig": {"S3OutputPath": str(place / "output")},
         "CheckpointConfig": {"S3Uri": str(place / "checkpoints"), "LocalPath": CHECKPOINTS},

@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
 
+from deblurgan.files import new_file
+
 PERIOD = 2.0
 """Seconds between two looks at the curves."""
 
@@ -24,7 +26,7 @@ class Reporter:
 
     def __init__(self, curves: Path, reported: Path) -> None:
         self._curves, self._reported = curves, reported
-        self._last = int(reported.read_text()) if reported.exists() else 0
+        self._last = _number_in(reported)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -51,7 +53,16 @@ class Reporter:
             if self._last < step and (whole or step <= complete):
                 print(f"step={step} " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
                 self._last = step
-                self._reported.write_text(str(step))
+                with new_file(self._reported) as partial:  # SageMaker copies the folder at any moment
+                    partial.write_text(str(step))
+
+
+def _number_in(reported: Path) -> int:
+    """The last step that was printed; 0 where nobody knows: a line that comes twice harms less than no training."""
+    try:
+        return int(reported.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def read_curves(curves: Path) -> dict[int, dict[str, float]]:
