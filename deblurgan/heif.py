@@ -1,4 +1,4 @@
-"""HEIC and AVIF, photos as pictures of a film's codec: phones write them."""
+"""HEIC and AVIF, photos as pictures of a film's codec, which phones write; and colours that are named by numbers."""
 
 import io
 import re
@@ -39,7 +39,7 @@ def opened(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        A HEIC's format is HEIF. Where a HEIC or AVIF names its colours by numbers, its profile is made from them.
+        A HEIC's format is HEIF. Where a HEIC, AVIF or PNG names its colours by numbers, its profile is made from them.
 
     Raises
     ------
@@ -49,9 +49,7 @@ def opened(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
         Of any kind: it is no such image.
     """
     brands = data[8 : int.from_bytes(data[:4])] if data[4:8] == b"ftyp" else b""
-    if not brands:
-        return Image.open(io.BytesIO(data), formats=formats)
-    if b"avif" in brands:
+    if not brands or b"avif" in brands:
         image = Image.open(io.BytesIO(data), formats=formats)
     else:
         try:
@@ -59,8 +57,8 @@ def opened(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
         except ImportError as error:
             raise UserError(f"HEIC needs pillow-heif ({error}): pip install -r requirements.txt") from None
         image = HeifImageFile(io.BytesIO(data))
-    primaries, _ = _numbers(data)
-    if primaries in PRIMARIES and not image.info.get("icc_profile"):
+    primaries, _ = _numbers(image, data)
+    if primaries in PRIMARIES and (image.format == "PNG" or not image.info.get("icc_profile")):  # a PNG's numbers win
         image.info["icc_profile"] = icc.profile(*PRIMARIES[primaries])
     return image
 
@@ -74,7 +72,7 @@ def opened_file(path: Path) -> Image.Image:
 
 def hdr(image: Image.Image, data: bytes) -> str | None:
     """Which kind of HDR an opened image is; None if it is a usual one."""
-    return HDR.get(_numbers(data)[1]) if image.format in ("HEIF", "AVIF") else None
+    return HDR.get(_numbers(image, data)[1])
 
 
 def may_be_transparent(path: Path) -> bool:
@@ -86,7 +84,24 @@ def may_be_transparent(path: Path) -> bool:
         return False
 
 
-def _numbers(data: bytes) -> tuple[int, int]:
-    """Primaries and transfer characteristics; 2 is unknown."""
-    found = COLOURS.search(data, 0, HEAD)
+def _numbers(image: Image.Image, data: bytes) -> tuple[int, int]:
+    """Primaries and transfer characteristics of an opened image; 2 is unknown."""
+    if image.format == "HEIF":  # by its own: a gain map beside it has others
+        named = image.info.get("nclx_profile") or {}
+        return named.get("color_primaries", 2), named.get("transfer_characteristics", 2)
+    if image.format == "PNG":
+        content = _chunk_before_pixels(data, b"cICP")
+        return (content[0], content[1]) if len(content) == 4 else (2, 2)
+    found = COLOURS.search(data, 0, HEAD) if image.format == "AVIF" else None
     return (int.from_bytes(found[1]), int.from_bytes(found[2])) if found else (2, 2)
+
+
+def _chunk_before_pixels(data: bytes, wanted: bytes) -> bytes:
+    """The content of a chunk of a PNG; nothing where there is none before the pixels."""
+    at = 8  # after the signature
+    while (name := data[at + 4 : at + 8]) not in (b"IDAT", b""):
+        length = int.from_bytes(data[at : at + 4])
+        if name == wanted:
+            return data[at + 8 : at + 8 + length]
+        at += 12 + length
+    return b""

@@ -17,7 +17,7 @@ from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import disc
 from deblurgan.evaluation.measuring import blindly
 from deblurgan.evaluation.metrics import psnr
-from deblurgan.images import read_rgb, to_float, to_linear
+from deblurgan.images import read_rgb, to_float, to_linear, to_uint8
 from deblurgan.restoration import blind, fourier, kernel_estimation, kernel_selection, tiles
 from deblurgan.restoration.command import main
 from deblurgan.restoration.deconvolution import deconvolved
@@ -126,6 +126,15 @@ def test_where_nothing_can_be_estimated_the_photo_is_left():
         found = estimate_blur(np.full(shape, 0.2, np.float32), in_light=True, side=side)
         assert found.doubt == why
         assert found.kernel.tolist() == [[1.0]]
+
+
+def test_a_photo_that_is_flat_but_for_clipped_lamps_is_left():
+    """And is no division by zero: where gradients count there are none."""
+    light = np.zeros((300, 300), np.float32)
+    for top, left in ((70, 70), (70, 220), (220, 70), (220, 220)):
+        light[top : top + 12, left : left + 12] = 6
+    lamps = np.clip(ndimage.uniform_filter1d(light, 15, axis=1), 0, 1)[..., None].repeat(3, axis=2)
+    assert estimate_blur(to_float(to_uint8(2 * lamps ** (1 / 2.2) - 1)), in_light=True, side=SIDE).doubt
 
 
 def test_progress_goes_from_nothing_to_all_of_the_work(coffee):

@@ -8,11 +8,13 @@ import shutil
 import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import onnxruntime
 import pillow_heif
 import pytest
 import tifffile
@@ -383,6 +385,104 @@ def test_colours_that_a_codec_names_by_numbers_are_minded(tmp_path):
             named(9, transfer)
 
 
+def with_chunks(png: bytes, chunks: dict[bytes, bytes], before: bytes) -> bytes:
+    at = png.index(before) - 4
+    made = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks.items())
+    return png[:at] + b"".join(made) + png[at:]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_colours_that_a_png_names_by_numbers_are_minded(tmp_path, kind):
+    plain = imagecodecs.png_encode(np.full((8, 8, 3), np.iinfo(kind).max // 2, kind))
+    for transfer, name in ((16, "PQ"), (18, "HLG")):
+        (tmp_path / "hdr.png").write_bytes(with_chunks(plain, {b"cICP": bytes([9, transfer, 0, 1])}, b"IDAT"))
+        with pytest.raises(UserError, match=rf"HDR \({name}\)"):
+            read_photo(tmp_path / "hdr.png")
+    (tmp_path / "wide.png").write_bytes(with_chunks(plain, {b"cICP": bytes([12, 13, 0, 1])}, b"IDAT"))
+    write_photo(tmp_path / "result.png", read_photo(tmp_path / "wide.png"))
+    with Image.open(tmp_path / "result.png") as result:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(result.info["icc_profile"]))
+    assert "Display P3" in ImageCms.getProfileDescription(profile)
+    (tmp_path / "cut.png").write_bytes(with_chunks(plain, {b"cICP": b"\x09"}, b"IDAT"))
+    assert "icc_profile" not in read_photo(tmp_path / "cut.png").kept
+
+
+def test_a_gain_map_beside_the_photo_makes_no_hdr_of_it(tmp_path):
+    """Phones write pictures of other light beside the one that is shown."""
+    several = pillow_heif.HeifFile()
+    for _ in range(2):
+        several.add_from_pillow(photo("RGB", (64, 64)))
+    hdr = {"color_primaries": 9, "transfer_characteristics": 16, "matrix_coefficients": 9, "full_range_flag": 1}
+    several[1].info["nclx_profile"] = hdr
+    several.save(tmp_path / "sdr.heic", save_nclx_profile=True)
+    assert b"colrnclx\0\x09\0\x10" in (tmp_path / "sdr.heic").read_bytes()
+    assert read_photo(tmp_path / "sdr.heic").colours.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_metadata_that_no_jpeg_holds_are_left_out_and_the_others_kept(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif.get_ifd(0x8769).update({0x927C: b"m" * 70000, 0x829D: 2.8})
+    xmp = b"<x:xmpmeta>" + b"a" * 70000 + b"</x:xmpmeta>"
+    if suffix == ".heic":
+        pillow_heif.from_pillow(photo("RGB", (64, 64))).save(tmp_path / "a.heic", exif=exif.tobytes(), xmp=xmp)
+    else:
+        photo("RGB", (64, 64)).save(tmp_path / "a.avif", exif=exif.tobytes(), xmp=xmp)
+    write_photo(tmp_path / "a.jpg", read_photo(tmp_path / f"a{suffix}"))
+    with Image.open(tmp_path / "a.jpg") as result:
+        kept = result.getexif()
+        assert kept[0x010F] == "Maker"
+        assert float(kept.get_ifd(0x8769)[0x829D]) == pytest.approx(2.8)
+        assert 0x927C not in kept.get_ifd(0x8769)
+        assert "xmp" not in result.info
+
+
+def test_texts_behind_the_pixels_of_a_png_of_16_bits_are_kept(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    plain = imagecodecs.png_encode(np.full((8, 8, 3), 3000, np.uint16))
+    early = with_chunks(plain, {b"eXIf": exif.tobytes().removeprefix(b"Exif\0\0")}, b"IDAT")
+    (tmp_path / "a.png").write_bytes(with_chunks(early, {b"tEXt": b"Author\0Me"}, b"IEND"))
+    write_photo(tmp_path / "b.png", read_photo(tmp_path / "a.png"))
+    with Image.open(tmp_path / "b.png") as result:
+        result.load()
+        assert result.text["Author"] == "Me"
+        assert result.getexif()[0x010F] == "Maker"
+
+
+def written_tiff(tags: dict[int, tuple[str, int]], strip: bytes) -> bytes:
+    """A TIFF of such tags, of a kind ("H" or "I") and value each; those that say where the strip is are added."""
+    tags = {**tags, 273: ("I", 8 + 2 + 12 * (len(tags) + 2) + 4), 279: ("I", len(strip))}
+    entries = (
+        struct.pack("<HHI", n, {"H": 3, "I": 4}[k], 1) + struct.pack(f"<{k}", v).ljust(4, b"\0")
+        for n, (k, v) in sorted(tags.items())
+    )
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4) + strip
+
+
+GREY_TIFF = {256: ("H", 4), 257: ("H", 2), 259: ("H", 1), 262: ("H", 1), 277: ("H", 1), 278: ("H", 2)}
+
+
+def test_12_bits_fill_the_range_of_16(tmp_path):
+    levels = [0, 1, 2048, 4095, 4095, 0, 273, 16]
+    pairs = zip(levels[::2], levels[1::2], strict=True)
+    strip = b"".join((a << 12 | b).to_bytes(3) for a, b in pairs)
+    (tmp_path / "a.tif").write_bytes(written_tiff({**GREY_TIFF, 258: ("H", 12)}, strip))
+    write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
+    found = tifffile.imread(tmp_path / "b.tif").ravel()
+    np.testing.assert_allclose(found, np.array(levels) * 65535 / 4095, atol=1)
+
+
+def test_the_preview_in_a_raw_photo_is_not_taken_for_the_photo(tmp_path):
+    tags = {**GREY_TIFF, 258: ("H", 8)}
+    for name, more in (("a.tif", {}), ("a.nef", {254: ("I", 1), 330: ("I", 8)})):
+        (tmp_path / name).write_bytes(written_tiff({**tags, **more}, bytes(range(8))))
+    assert read_photo(tmp_path / "a.tif").colours.shape == (2, 4, 3)
+    with pytest.raises(UserError, match="a raw photo, of which only the small preview is read"):
+        read_photo(tmp_path / "a.nef")
+
+
 # the command
 
 
@@ -410,6 +510,20 @@ def test_a_folder_is_deblurred_in_place_of_names_and_never_twice(tmp_path, model
         assert both.size == (80, 30)
         np.testing.assert_array_equal(np.asarray(both)[:, :40], np.asarray(photo("RGB", (40, 30))))
         np.testing.assert_array_equal(np.asarray(both)[:, 40:], np.asarray(Image.open(out / "a.png")))
+
+
+def test_originals_are_never_replaced(tmp_path, model, capsys):
+    for name in ("a.png", "deep/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photo("RGB", (40, 30)).save(tmp_path / name)
+    (tmp_path / "link").symlink_to(tmp_path)
+    before = (tmp_path / "a.png").read_bytes()
+    for out in (tmp_path, tmp_path / "link"):
+        with pytest.raises(SystemExit):
+            deblurred(tmp_path / "a.png", tmp_path / "deep/b.png", "--output", out, "--overwrite", model=model)
+        assert f"{out}/a.png is one of the originals, which are never replaced" in capsys.readouterr().err
+        assert (tmp_path / "a.png").read_bytes() == before
+    assert (tmp_path / "b.png").is_file()
 
 
 def test_no_strength_leaves_a_photo_as_it_is(tmp_path, model):
@@ -490,9 +604,31 @@ def test_what_is_there_can_be_skipped(tmp_path, model, capsys):
     assert "1 there already" in shown.out
     assert (out / "a.png").read_bytes() == b"whatever is there"
     deblurred(tmp_path, "--output", out, "--skip-existing", model=tmp_path / "none")  # it is not even loaded
-    with pytest.raises(SystemExit):  # half of what is asked for: neither left nor replaced
-        deblurred(tmp_path, "--output", out, "--skip-existing", "--compare", model=model)
+    deblurred(tmp_path, "--output", out, "--skip-existing", "--compare", model=model)  # half of it: the rest is made
     assert (out / "a.png").read_bytes() == b"whatever is there"
+    with Image.open(out / "b_before_after.png") as both:
+        np.testing.assert_array_equal(np.asarray(both)[:, 37:], np.asarray(Image.open(out / "b.png")))
+
+
+def test_a_model_that_runs_out_of_memory_leaves_the_other_photos_to_be_done(tmp_path, capsys, monkeypatch):
+    """As ONNX Runtime says it."""
+    for name, size in (("a.png", (600, 300)), ("b.png", (16, 16))):
+        photo("RGB", size).save(tmp_path / name)
+    run = onnxruntime.InferenceSession.run
+
+    def short(session, outputs, inputs, *options):
+        if max(next(iter(inputs.values())).shape) >= 600:
+            raise RuntimeError(
+                "[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 9"
+            )
+        return run(session, outputs, inputs, *options)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", short)
+    with pytest.raises(SystemExit):
+        deblurred(tmp_path, "--output", tmp_path / "out", "--always", model="pretrained")
+    shown = capsys.readouterr()
+    assert f"deblur: error: {tmp_path}/a.png: out of memory: try a smaller --memory" in shown.err
+    assert "1 of 2 deblurred" in shown.out
 
 
 def test_a_full_disk_stops_the_run_and_names_the_output(tmp_path, model, capsys, monkeypatch):

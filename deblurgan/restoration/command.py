@@ -108,7 +108,7 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
         for name in others:
             yield name, look.kernel if name == kernel_of(result) else before_and_after(photo, restored)
 
-    write_photos(contents())
+    write_photos((name, written) for name, written in contents() if not (options.skip_existing and name.exists()))
     return not left
 
 
@@ -165,13 +165,14 @@ def say(path: Path, error: Exception) -> None:
 def planned(jobs: list[DeblurJob], options: argparse.Namespace) -> tuple[list[tuple[Path, list[Path]]], int]:
     """The files to deblur, each with its results, and how many have results already; refused files are named."""
     todo, there, taken = [], 0, set[Path]()
+    originals = {job.source.resolve() for job in jobs}
     for job in jobs:
         results = results_of(job, options)
         try:
             if options.skip_existing and taken.isdisjoint(results) and all(result.is_file() for result in results):
                 there += 1
             else:
-                refuse(results, taken, overwrite=options.overwrite)
+                refuse(results, taken, originals, overwrite=options.overwrite or options.skip_existing)
                 todo.append((job.source, results))
         except (UserError, OSError) as error:
             say(job.source, error)

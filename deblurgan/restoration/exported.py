@@ -19,6 +19,8 @@ LEAST_WINDOW = "least_window"
 """Name of the input that says how long the windows of local attention are at least, pixels; it has a default."""
 WHOLE = 2**30
 """Such a window takes all of any image."""
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
+"""Words of its errors where the memory does not suffice."""
 QUIET = 3
 """Severity of ONNX Runtime's messages that are shown: errors."""
 
@@ -86,7 +88,12 @@ class ExportedGenerator:
         inputs = {IMAGE: np.ascontiguousarray(image[None])}
         if least_window is not None:
             inputs[LEAST_WINDOW] = np.array(least_window, np.int32)
-        return self._session.run([RESTORED], inputs)[0][0]
+        try:
+            return self._session.run([RESTORED], inputs)[0][0]
+        except Exception as error:  # ONNX Runtime has no type of its own for it
+            if any(words in str(error) for words in OUT_OF_MEMORY):
+                raise MemoryError from None
+            raise
 
     def _give_memory_back(self) -> None:
         """Let ONNX Runtime free what it keeps for images of the last size: those of the next would come on top.

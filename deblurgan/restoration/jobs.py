@@ -114,8 +114,8 @@ def _beside(result: Path, end: str) -> Path:
     return result.with_name(f"{shortened(result.stem, NAME_MAX - len(end.encode()))}{end}")
 
 
-def refuse(results: Iterable[Path], taken: set[Path], *, overwrite: bool) -> None:
-    """Refuse results that another file of this run has, or that exist and are not to be replaced.
+def refuse(results: Iterable[Path], taken: set[Path], originals: set[Path], *, overwrite: bool) -> None:
+    """Refuse results that another file of this run has, that are originals, or that exist and are not to be replaced.
 
     Raises
     ------
@@ -125,6 +125,8 @@ def refuse(results: Iterable[Path], taken: set[Path], *, overwrite: bool) -> Non
     for result in results:
         if result in taken:
             raise UserError(f"another file is written as {result}: give them an output folder each")
+        if overwrite and result.resolve() in originals:
+            raise UserError(f"{result} is one of the originals, which are never replaced: give another --output")
         if result.is_dir():
             raise UserError(f"{result} is a folder, where the result was to be: give another --output")
         if result.exists() and not overwrite:

@@ -259,7 +259,8 @@ def _sparser(part: np.ndarray, kernel: np.ndarray, noise: float, full: float) ->
     after = deconvolution.deconvolved(part, kernel, noise, full, steps=1)
     clipped = part >= full
     counted = ~ndimage.binary_dilation(clipped, iterations=len(kernel) // 2 + 1) if clipped.any() else ~clipped
-    return _mean_to_root_mean_square(np.clip(after, 0, 1), counted) / _mean_to_root_mean_square(part, counted)
+    before = _mean_to_root_mean_square(part, counted)
+    return _mean_to_root_mean_square(np.clip(after, 0, 1), counted) / before if before else 1.0  # flat where it counts
 
 
 def _mean_to_root_mean_square(image: np.ndarray, counted: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from deblurgan import heif
 from deblurgan.colour import to_srgb
@@ -42,6 +42,12 @@ LAYOUT = {
     *range(512, 522), *range(529, 533), 34675, 37724,
 }  # fmt: skip
 """Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
+SUBFILE, FOLDERS_OF_IMAGES = 254, 330
+"""Tags of a TIFF: of which kind its image is (1: a smaller version), and where its further images are."""
+EXPOSURE, MAKER_NOTE = 0x8769, 0x927C
+"""Tags of EXIF: the folder of the exposure, and what the camera's maker has put there."""
+SEGMENT = {"exif": 65533, "xmp": 65504}
+"""Bytes of metadata that a segment of a JPEG holds; HEIC, AVIF and others may have more."""
 ROWS = 64
 """Rows of a photo that are converted at once."""
 
@@ -101,6 +107,8 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
         try:
             if getattr(image, "n_frames", 1) > 1 and image.format not in heif.SEVERAL:
                 raise UserError("animated, or of several pages")
+            if _is_preview_of_raw(image):
+                raise UserError("a raw photo, of which only the small preview is read: save it as a TIFF first")
             if kind := heif.hdr(image, data):
                 raise UserError(f"HDR ({kind}), whose light no JPEG or PNG holds: save it as a usual photo first")
             if image.mode == "F":
@@ -119,6 +127,13 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
             raise UserError(f"broken: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
+def _is_preview_of_raw(image: Image.Image) -> bool:
+    """Whether it is what a camera's raw file (NEF, DNG) shows first; the photo itself lies in a folder of the file."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(SUBFILE, 0) & 1 and image.tag_v2.get(FOLDERS_OF_IMAGES))
+
+
 def _decoded(image: Image.Image, sixteen_bit: np.ndarray | None) -> Photo:
     """The photo of a loaded image, of whose pixels those of 16 bits come from `read_sixteen_bit`."""
     # before `_kept_of` takes the orientation out of the image's EXIF
@@ -128,7 +143,12 @@ def _decoded(image: Image.Image, sixteen_bit: np.ndarray | None) -> Photo:
         return _photo_of(sixteen_bit, kept)
     if upright.mode in ("CMYK", "LAB"):  # results are RGB, which the photo's own profile does not describe
         upright = to_srgb(upright, kept.pop("icc_profile", None))
-    return _photo_of(_pixels_of_image(upright), kept)
+    pixels = _pixels_of_image(upright)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and set(
+        image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
+    ) == {12}:
+        pixels = pixels << 4 | pixels >> 8  # to all of 16 bits
+    return _photo_of(pixels, kept)
 
 
 def _kept_of(image: Image.Image) -> dict[str, Any]:
@@ -244,6 +264,18 @@ def _said(kept: dict[str, Any], kind: str) -> dict[str, Any]:
     said = {name: kept[name] for name in ("exif", "icc_profile", "dpi", *names) if name in kept}
     if kind == "PNG":
         said["pnginfo"] = texts(kept)
-    if kind == "JPEG" and "photoshop" in kept:
-        said["extra"] = segment(kept["photoshop"])
+    if kind == "JPEG":
+        if "photoshop" in kept:
+            said["extra"] = segment(kept["photoshop"])
+        if len(said.get("exif", b"")) > SEGMENT["exif"]:
+            said["exif"] = _without_maker_note(said["exif"])
+        said = {name: value for name, value in said.items() if name not in SEGMENT or len(value) <= SEGMENT[name]}
     return said
+
+
+def _without_maker_note(data: bytes) -> bytes:
+    """EXIF without what most often makes it too long for a JPEG, and what nobody else can read."""
+    exif = Image.Exif()
+    exif.load(data)
+    exif.get_ifd(EXPOSURE).pop(MAKER_NOTE, None)
+    return exif_bytes(exif)

@@ -47,6 +47,7 @@ def read_sixteen_bit(image: Image.Image, data: bytes) -> np.ndarray | None:
     """
     if image.format == "PNG" and data[24] == 16:
         pixels = imagecodecs.png_decode(data)
+        image.load()  # texts may come after the pixels
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     elif isinstance(image, TiffImagePlugin.TiffImageFile) and _is_sixteen_bit(image.tag_v2):
         pixels = _tiff_pixels(data, image.tag_v2)
