@@ -38,7 +38,8 @@ def plan(clean: Path, synthetic: Path, split: Split) -> Iterator[tuple[Path, Pat
     if split != given:
         chosen = ", ".join(split.val_scenes[len(given.val_scenes) :])
         print(f"resize: no scenes to validate with are named, so split.val_fraction takes {chosen} from training")
-    scenes = sorted({place.scene for place in places if place.part == "train"})
+    every = [place_of(PurePosixPath(path.relative_to(clean))) for path in files_below(clean / "pairs")]  # frames, too
+    scenes = sorted({place.scene for place in every if place and place.part == "train"})
     if unknown := sorted(set(split.val_scenes) - set(scenes)):
         raise UserError(
             f"split.val_scenes names {', '.join(unknown)}, but {clean}/pairs/*/train has {', '.join(scenes) or 'none'}"

@@ -65,8 +65,19 @@ def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
     return values
 
 
-def check_that_all_is_there(p: Params) -> None:
+APART = {"--queue", "--temp"}
+"""Options of `dvc exp run` by which an experiment runs in a folder of its own, which has what git and DVC have."""
+
+
+def check_that_all_is_there(p: Params, *, apart: bool = False) -> None:
     """Stop if a source or a weights file of the parameters is missing: DVC would notice after hours of work.
+
+    Parameters
+    ----------
+    p
+        The parameters.
+    apart
+        Whether the experiment runs in another folder, where relative paths lead elsewhere.
 
     Raises
     ------
@@ -79,6 +90,11 @@ def check_that_all_is_there(p: Params) -> None:
             raise UserError(
                 f"ingest_gopro.source = {source!r}: no such folder or zip; put the data there, or add "
                 "-S ingest_gopro.source=/path/to/it"
+            )
+        if apart and not home_expanded(source).is_absolute():
+            where = home_expanded(source).resolve()
+            raise UserError(
+                f"ingest_gopro.source = {source!r}: with --queue and --temp add -S ingest_gopro.source={where}"
             )
         locate(p.ingest_gopro)
     if p.fetch_unsplash.source == "api":
@@ -94,6 +110,8 @@ def check_that_all_is_there(p: Params) -> None:
         if path and not home_expanded(path).exists():
             more = "; `python -m deblurgan weights` lists what can be had" if key == "train.init_from" else ""
             raise UserError(f"{key} = {path!r}: no such file or folder{more}")
+        if path and apart and not home_expanded(path).is_absolute():
+            raise UserError(f"{key} = {path!r}: with --queue and --temp add -S {key}={home_expanded(path).resolve()}")
     if p.train.lambda_content and not p.train.vgg_weights:
         from deblurgan.networks.vgg19 import download  # takes seconds
 
@@ -140,7 +158,7 @@ def options(name: str, arguments: list[str]) -> list[str]:
     if (further := set_on_the_way(arguments)) is not None:
         if further:
             p = check(merged(values, further), f"params.yaml with {path} and -S")
-        check_that_all_is_there(p)
+        check_that_all_is_there(p, apart=not APART.isdisjoint(arguments))
     return [part for key, value in flattened(changes) for part in ("-S", f"{key}={json.dumps(value)}")]
 
 

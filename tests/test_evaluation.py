@@ -212,6 +212,22 @@ def save_generator(root: Path, seed: int) -> None:
     (root / "models/generator.onnx").write_bytes(exported(seed))
 
 
+@pytest.mark.parametrize(
+    ("mode", "width", "known"), [("none", 16, True), ("tile", 16, True), ("fit", 512, True), ("fit", 16, False)]
+)
+def test_the_true_kernel_is_known_where_the_photo_was_not_scaled(tmp_path, mode, width, known):
+    p = load(ROOT / "tests/params.yaml")
+    size = p.resize.model_copy(update={"mode": mode, "width": width, "height": width})
+    (tmp_path / "generator.onnx").write_bytes(b"")
+    evaluation = evaluator.Evaluation(p.model_copy(update={"resize": size}), tmp_path, tmp_path / "generator.onnx")
+    side = min(width, 30)
+    path = tmp_path / "test/unsplash/7/blur/0000.png"
+    write_png(path, np.zeros((side, side, 3), np.uint8))
+    given = evaluation.blur(("unsplash", "7", "0000"))
+    assert given is not None
+    assert (evaluation.kernel(given, path) is not None) == known
+
+
 def results(root: Path) -> dict[str, bytes]:
     return contents(root / "metrics")
 

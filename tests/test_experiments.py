@@ -160,6 +160,16 @@ def paper(workspace, monkeypatch) -> list:
         ([], [], "ingest_gopro.source = 'GOPRO_Large': no such folder or zip; put the data there, or add -S"),
         (["GOPRO_Large"], [], "train.vgg_weights = 'vgg.h5': no such file or folder"),
         (["GOPRO_Large"], ["-S", "train.vgg_weights=other.h5"], "train.vgg_weights = 'other.h5': no such file"),
+        (
+            ["GOPRO_Large", "vgg.h5"],
+            ["--temp"],
+            "ingest_gopro.source = 'GOPRO_Large': with --queue and --temp",
+        ),
+        (
+            ["GOPRO_Large", "vgg.h5"],
+            ["--queue", "-S", "ingest_gopro.source=/tmp"],
+            "train.vgg_weights = 'vgg.h5': with --queue and --temp add -S train.vgg_weights=/",
+        ),
         (["GOPRO_Large", "vgg.h5"], ["-S", "fetch_unsplash.source=api"], "needs a key in the environment variable"),
         (["GOPRO_Large", "vgg.h5"], ["-S", "train.stepz=1"], "params.yaml with presets/paper.yaml and -S: train.stepz"),
     ],
@@ -178,7 +188,8 @@ def test_a_preset_that_cannot_run_changes_nothing(paper, workspace, there, furth
     ("there", "further"),
     [
         (["GOPRO_Large", "vgg.h5"], []),
-        (["elsewhere"], ["--set-param=ingest_gopro.source=elsewhere", "-S", "train.lambda_content=0", "--queue"]),
+        (["elsewhere"], ["--set-param=ingest_gopro.source=elsewhere", "-S", "train.lambda_content=0"]),
+        ([], ["-S", "ingest_gopro.source=/tmp", "-S", "train.lambda_content=0", "--queue"]),
         ([], ["--queue", "-S", "ingest_gopro.source=one,other"]),  # the stages see to sweeps
     ],
 )

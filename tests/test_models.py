@@ -1,5 +1,6 @@
 """Networks: size, shape, start and saving."""
 
+import json
 import re
 import zipfile
 
@@ -233,6 +234,34 @@ def test_any_size_comes_back_in_its_size(size, architecture):
     )
     np.testing.assert_array_equal(deblur(same, image), image)
     assert deblur(other, image).shape == image.shape
+
+
+@pytest.mark.parametrize("grow", [False, True])
+def test_measured_as_it_is_a_generator_has_the_attention_that_it_has(grow):
+    """Windows have no weights; in a training, they may be others."""
+    changes = {"architecture": "nafnet", "norm": "layer", "upsample": "shuffle", "blocks": 1}
+    source, target = (
+        build_generator(RANDOM.model_copy(update={**changes, "attention": kind})) for kind in ("global", "local")
+    )
+    if grow:
+        assert copy_weights(source, target, "other.keras", grow=True) == []
+    else:
+        with pytest.raises(UserError, match=r"it has encoder1_1_means over all pixels, not encoder1_1_means over 384"):
+            copy_weights(source, target, "other.keras")
+
+
+@pytest.mark.parametrize("seed", [4294968, 20240101, 2**32 - 1])
+def test_seeds_may_be_as_large_as_the_parameters_allow(seed):
+    """JAX takes no larger ones than of 32 bits."""
+    settings = RANDOM.model_copy(update={"dropout": 0.5})
+    networks = (
+        build_generator(settings, seed),
+        build_critic(Critic(filters=4, layers=1, norm="none", conditional=True), seed),
+    )
+    configs = json.dumps([network.get_config() for network in networks])
+    seeds = [int(found) for found in re.findall(r'"seed": (\d+)', configs)]
+    assert len(seeds) > 4
+    assert max(seeds) < 2**32
 
 
 def test_a_generator_starts_from_another_ones_weights():

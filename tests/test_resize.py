@@ -285,6 +285,10 @@ def test_filmed_scenes_validate_in_the_same_way(bare):
     stages.synthesize.main()
     made = Path("data/synthetic")
     assert sorted(path.parent.name for path in made.glob("*/mine")) == ["test", "train", "val"]
+    edit_params(bare, {"split": {"val_scenes": ["b"]}})
+    stages.synthesize.main()
+    stages.resize.main()
+    assert [path.name for path in (OUT / "val/mine").iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -90,11 +90,11 @@ class Evaluation:
         return blur_of(scene, int(number[0]), self.synthesize, self.seed)[0]
 
     def kernel(self, blur: Blur, path: Path) -> np.ndarray | None:
-        """The kernel that made a blurred image, where there is one: a picture that was made smaller has another."""
+        """The kernel that made a blurred image, where there is one: a picture that was scaled has another."""
         size = self.size
         with Image.open(path) as image:  # its header alone
             smaller = image.height < size.height and image.width < size.width
-        untouched = size.mode == "none" or (size.mode == "fit" and smaller)
+        untouched = size.mode in ("none", "tile") or (size.mode == "fit" and smaller)
         return blur.kernel if untouched and not blur.motions else None
 
     def job(self, item: Pair | Path) -> PairJob | PhotoJob:

@@ -14,8 +14,13 @@ def exact_dtype() -> str:
     return keras.config.dtype_policy().variable_dtype
 
 
+SEEDS = 2**32
+"""JAX takes no larger ones."""
+
+
 def initializer(norm: str, seed: int, gain: float = RELU) -> keras.Initializer:
     """N(0, 0.02) as in the paper's code; without a norm to rescale it, He's variance, or signals die out."""
+    seed %= SEEDS
     if norm == "instance":
         return keras.initializers.RandomNormal(0, 0.02, seed=seed)
     return keras.initializers.VarianceScaling(gain, "fan_in", "truncated_normal", seed=seed)

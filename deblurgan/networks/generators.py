@@ -69,7 +69,7 @@ class _Parts:
 
     def dropout(self, x, name: str):
         rate = self.settings.dropout
-        return layers.Dropout(rate, seed=next(self.seeds), name=name)(x) if rate else x
+        return layers.Dropout(rate, seed=next(self.seeds) % building.SEEDS, name=name)(x) if rate else x
 
     def up(self, x, filters: int, name: str, gain: float = building.RELU, bias: bool = True):
         """Twice the height and width; `bias` is for sub-pixel convolution."""

@@ -156,7 +156,8 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str, gro
     path
         What `source` is called.
     grow
-        Whether `target` may have residual blocks (`resnet`, `unet`) that `source` lacks. They change nothing at first.
+        Whether `target` may have residual blocks (`resnet`, `unet`) that `source` lacks, which change nothing at first,
+        and attention over other windows.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def copy_weights(source: keras.Model, target: keras.Model, path: Path | str, gro
     parts = [part for part in target.layers if not part.name.startswith(tuple(f"{block}_" for block in added))]
     pairs = list(itertools.zip_longest(_told_apart_by(source.layers), _told_apart_by(parts)))
     for theirs, ours in pairs:
-        found, needed = (_described(layer) for layer in (theirs, ours))
+        found, needed = (_described(layer, windows=not grow) for layer in (theirs, ours))
         if found != needed:
             raise UserError(
                 f"{path} differs from the generator of params.yaml: it has {found}, not {needed}; name "
@@ -199,7 +200,9 @@ def _added_blocks(source: keras.Model, target: keras.Model) -> list[str]:
     return [name for name in ends if f"{name}_conv2" in convolutions]
 
 
-def _described(layer: keras.Layer | None) -> str:
+def _described(layer: keras.Layer | None, *, windows: bool = False) -> str:
     if layer is None:
         return "no further layer"
+    if windows and isinstance(layer, layers.MeanAround):
+        return f"{layer.name} over {layer.window or 'all'} pixels"
     return f"{layer.name} ({', '.join('x'.join(map(str, weight.shape)) for weight in layer.weights)})"

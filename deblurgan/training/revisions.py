@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from deblurgan.errors import UserError
-from deblurgan.files import cache_directory, new_file
+from deblurgan.files import cache_directory, home_expanded, new_file
 from deblurgan.pretrained import PRETRAINED
 
 
@@ -30,10 +30,11 @@ def find_model(name: str, output: Path) -> Path:
     """
     if name == "pretrained":
         return PRETRAINED
-    if Path(name).is_file():
-        return Path(name)
-    if Path(name).suffix == ".keras":
-        own = f"; {output} is what this run makes: name the git revision that made it" if Path(name) == output else ""
+    path = home_expanded(name)
+    if path.is_file():
+        return path
+    if path.suffix == ".keras":
+        own = f"; {output} is what this run makes: name the git revision that made it" if path == output else ""
         raise UserError(f"train.init_from = {name!r}: no such file{own}")
     import dvc.api  # takes a second
     from scmrepo.exceptions import SCMError
