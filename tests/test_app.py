@@ -68,7 +68,14 @@ def test_the_network_needs_a_password(host, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--auth", "ann"], ["--auth", "ann:"], ["--auth", ":x"], ["--address", "example.org"], ["--port", "70000"]],
+    [
+        ["--auth", "ann"],
+        ["--auth", "ann:"],
+        ["--auth", ":x"],
+        ["--address", "example.org"],
+        ["--address", "https://[::1"],
+        ["--port", "70000"],
+    ],
 )
 def test_options_that_make_no_sense_are_one_line(arguments, monkeypatch):
     monkeypatch.delenv(AUTH, raising=False)
@@ -81,6 +88,15 @@ def test_a_reverse_proxy_names_its_host():
     found = read_settings(["--address", "https://photos.example.org/deblur/"])
     assert found.address == "https://photos.example.org/deblur"
     assert "photos.example.org" in hosts_of(found)
+
+
+def test_every_address_of_this_machine_is_guarded_against_other_names():
+    assert hosts_of(read_settings(["--host", "127.0.0.2"])) == {"127.0.0.1", "127.0.0.2", "localhost", "::1"}
+
+
+def test_a_name_that_no_host_can_have_is_one_line():
+    with pytest.raises(UserError, match=r"--host \.x cannot be listened on"):
+        server.check_address(".x", None)
 
 
 def test_an_address_that_is_taken_or_elsewhere_is_one_line():

@@ -68,6 +68,7 @@ def _provenance(path: Path) -> dict[str, str]:
         return {}
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(PROVENANCE))
+            found = json.loads(archive.read(PROVENANCE))
+            return found if isinstance(found, dict) else {}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return {}

@@ -1,12 +1,11 @@
 """`python -m deblurgan app`: the page in the browser."""
 
 import argparse
-import ipaddress
 import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from deblurgan.app.server import LOOPBACK, Settings, run
+from deblurgan.app.server import Settings, is_loopback, run
 from deblurgan.errors import UserError
 from deblurgan.restoration.options import number_between
 
@@ -62,14 +61,12 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     options = parser.parse_args(list(arguments))
     auth = _users(options.auth or os.environ.get(AUTH, "").splitlines())
-    if not _loopback(options.host) and not auth and "none" not in options.auth:
+    if not is_loopback(options.host) and not auth and "none" not in options.auth:
         raise UserError(
             f"--host {options.host} lets everybody in the network use the page: add --auth user:password, or --auth "
             "none if this is meant"
         )
-    if options.address and (
-        urlsplit(options.address).scheme not in ("http", "https") or not urlsplit(options.address).hostname
-    ):
+    if options.address and not _is_address(options.address):
         raise UserError(f"--address {options.address} is no address like https://photos.example.org/deblur")
     if options.port is not None and not 0 < options.port < 65536:
         raise UserError(f"--port {options.port}: a port is a number from 1 to 65535")
@@ -96,8 +93,9 @@ def _users(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _loopback(host: str) -> bool:
+def _is_address(text: str) -> bool:
     try:
-        return host in LOOPBACK or ipaddress.ip_address(host).is_loopback
+        address = urlsplit(text)
     except ValueError:
         return False
+    return address.scheme in ("http", "https") and bool(address.hostname)

@@ -1,6 +1,7 @@
 """Gradio set up so that it keeps to this machine, and served."""
 
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -77,11 +78,11 @@ def check_address(host: str, port: int | None) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
+    except (OSError, UnicodeError) as error:  # UnicodeError: of a name that no host can have
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
             raise UserError(f"port {port} is taken: choose another port with --port") from None
         what = f"--host {host}" + (f" --port {port}" if port else "")
-        raise UserError(f"{what} cannot be listened on: {error.strerror or error}") from None
+        raise UserError(f"{what} cannot be listened on: {getattr(error, 'strerror', None) or error}") from None
 
 
 def refuse_addresses() -> None:
@@ -175,7 +176,15 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
 
 def hosts_of(settings: Settings) -> frozenset[str]:
     """The names under which the page may be asked for; empty where it listens to the network, behind a password."""
-    if settings.host not in LOOPBACK:
+    if not is_loopback(settings.host):
         return frozenset()
     named = urlsplit(settings.address).hostname if settings.address else None
-    return frozenset({*LOOPBACK, *([named] if named else [])})
+    return frozenset({*LOOPBACK, settings.host, *([named] if named else [])})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, which nobody else reaches."""
+    try:
+        return host in LOOPBACK or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
