@@ -24,6 +24,7 @@ from torch_files import (
 )  # fmt: skip
 
 from deblurgan.errors import UserError
+from deblurgan.published import pickles, torch_files
 from deblurgan.published.checkpoints import read_checkpoint
 
 RNG = np.random.default_rng(0)
@@ -152,12 +153,14 @@ def test_attributes_are_left_out(tmp_path):
         (0, (2,), (2**62,), "2 does not lie within"),
         (0, (25_000_000_000,), (0,), "25000000000 does not lie within"),
         (0, (160_000, 160_000), (0, 0), "160000x160000 does not lie within"),
-        (2**64, (1,), (1,), "does not lie within"),
+        (2**63, (1,), (1,), "does not lie within"),
+        (2**64, (1,), (1,), "a number of 65 bits"),
         (-1, (1,), (1,), "-1 is negative"),
         (0, (-1, -12), (1, 1), "-1 is negative"),
         (4, (2,), (-1,), "-1 is negative"),
         (0, (2, 2), (1,), "is damaged"),
-        (0, (1,) * 70, (1,) * 70, "is damaged"),
+        (0, (1,) * 33, (1,) * 33, "more than 32 dimensions"),
+        (0, (2**64 - 1,) * 100_000, (1,) * 100_000, "more than 32 dimensions"),
     ],
 )
 def test_tensors_lie_within_their_storage(tmp_path, offset, shape, strides, named):
@@ -202,12 +205,68 @@ def test_what_does_not_fit_together_is_one_line(tmp_path, content, stored, named
     assert "\n" not in str(raised.value)
 
 
+NESTED = number(1) + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(60))
+"""Tuples in tuples, whose hash would take 2^60 steps."""
+
+
 def test_tuples_in_tuples_take_no_time(tmp_path):
-    """The hash of such a key would take 2^60 steps."""
-    nested = number(1) + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(60))
-    (tmp_path / "bad.pth").write_bytes(zipped(b"}" + nested + number(1) + b"s", {}))
+    (tmp_path / "bad.pth").write_bytes(zipped(b"}" + NESTED + number(1) + b"s", {}))
     with pytest.raises(UserError, match="a key of the type tuple"):
         read_checkpoint(tmp_path / "bad.pth")
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        (b"](" + NESTED + b"e", "named by a tuple belongs to no tensor"),
+        (b"](" + number(3) + b"e", "named by a int belongs to no tensor"),
+        (number(3), "is damaged"),
+    ],
+)
+def test_keys_of_legacy_storages_are_texts(tmp_path, keys, named):
+    tensors, _ = parts({"w": ARRAYS["a.bias"]}, legacy=True)
+    whole = legacy(dictionary(tensors), {}, {})
+    (tmp_path / "bad.pth").write_bytes(whole.replace(pickled(b"](e"), pickled(keys)))
+    with pytest.raises(UserError, match=named):
+        read_checkpoint(tmp_path / "bad.pth")
+
+
+LONG = b"\x8b" + struct.pack("<i", 3000) + b"\x7f" * 3000
+"""A number of 7,224 digits, which Python does not print."""
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"}" + LONG + number(1) + b"s", "a number of 23999 bits"),
+        (b"(" * 100_000 + b"t" * 100_000 + b"}", "is damaged"),  # marks upon marks
+        (b"(" + b"]" * (1 << 20) + b"t", "larger than any checkpoint's"),
+        (name("torch._utils", "_rebuild_tensor_v2") + b"(" + b"N" * 1000 + b"tR", "with 1000 arguments"),
+        (  # one list of 1,000 pairs, taken 10,000 times
+            b"]("
+            + (text("k") + b"N\x86") * 1000
+            + b"eq\0"
+            + (name("collections", "OrderedDict") + b"h\0\x85R") * 10_000,
+            "more names than",
+        ),
+    ],
+    ids=["long number", "marks", "pickle", "arguments", "pairs"],
+)
+@pytest.mark.parametrize("kind", ["zip", "legacy"])
+def test_what_would_take_for_ever_is_refused(tmp_path, content, named, kind, monkeypatch):
+    for module in (pickles, torch_files):
+        monkeypatch.setattr(module, "LARGEST_PICKLE", 1 << 20)
+    (tmp_path / "bad.pth").write_bytes(zipped(content, {}) if kind == "zip" else legacy(content, {}, {}))
+    with pytest.raises(UserError, match=named):
+        read_checkpoint(tmp_path / "bad.pth")
+
+
+def test_dictionaries_of_python_2(tmp_path):
+    """They came as a list of pairs."""
+    tensors, stored = parts({"w": ARRAYS["a.bias"]})
+    pairs = b"](" + text("w") + tensors["w"] + b"\x86e"
+    (tmp_path / "old.pth").write_bytes(zipped(name("collections", "OrderedDict") + pairs + b"\x85R", stored))
+    assert_same(read_checkpoint(tmp_path / "old.pth"), {"w": ARRAYS["a.bias"]})
 
 
 @pytest.mark.parametrize(

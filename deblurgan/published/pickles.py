@@ -38,10 +38,6 @@ class TensorOf(NamedTuple):
     strides: tuple[int, ...]
 
 
-class _Mark:
-    """Where on the stack the parts of a container begin."""
-
-
 STORAGES = {
     "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "bfloat16",
     "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1",
@@ -54,6 +50,14 @@ PARAMETER = Name("torch._utils", "_rebuild_parameter")
 NAMES = {ORDERED, TENSOR, PARAMETER, *(Name("torch", kind) for kind in STORAGES)}
 """Every name that a pickle may contain."""
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+LARGEST_PICKLE = 4 << 20
+"""Bytes of a pickle, which holds the names and shapes of tensors alone; in memory it may take sixty times as much."""
+ARGUMENTS = 8
+"""Of a call, at most."""
+DIMENSIONS = 32
+"""Of a tensor, at most."""
+BITS = 64
+"""Of a number that counts, at most."""
 PLAIN = (
     "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
     "BINSTRING", "SHORT_BINSTRING",
@@ -80,14 +84,18 @@ def read_pickle(stream: BinaryIO, storages: dict[str, StorageOf] | None = None) 
     Raises
     ------
     UserError
-        It names, calls or does something else than tensors need; the text names it, not the file.
+        It names, calls or does something else than tensors need, or is larger than any checkpoint's; the text says it,
+        and does not name the file.
     EOFError, ValueError, IndexError, KeyError, TypeError
         It is cut or damaged.
     """
     machine = _Machine({} if storages is None else storages)
-    for instruction, argument, _ in pickletools.genops(stream):
+    first = stream.tell()
+    for instruction, argument, place in pickletools.genops(stream):
         if instruction.name == "STOP":
             break
+        if (place or 0) - first > LARGEST_PICKLE:
+            raise UserError("its pickle is larger than any checkpoint's")
         machine.do(instruction.name, argument)
     (result,) = machine.stack
     return result
@@ -95,10 +103,12 @@ def read_pickle(stream: BinaryIO, storages: dict[str, StorageOf] | None = None) 
 
 class _Machine:
     def __init__(self, storages: dict[str, StorageOf]) -> None:
-        self.stack: list[Any] = []
+        self.stack: list[Any] = []  # since the last mark
+        self.below: list[list[Any]] = []  # before it, and before the marks before it
         self.storages = storages
         self.memo: dict[int, Any] = {}
-        self.calls: dict[Name, Callable] = {ORDERED: _ordered, TENSOR: _tensor, PARAMETER: _parameter}
+        self.pairs = 0  # that came as arguments
+        self.calls: dict[Name, Callable] = {ORDERED: self.ordered, TENSOR: _tensor, PARAMETER: _parameter}
 
     def do(self, name: str, argument: Any) -> None:
         """Carry one instruction out."""
@@ -110,20 +120,22 @@ class _Machine:
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name])
         elif name == "MARK":
-            stack.append(_Mark)
+            self.below.append(stack)
+            self.stack = []
         elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
             stack.append({"D": dict, "L": list, "T": tuple}[name[6]]())
         elif name == "TUPLE":
-            stack.append(tuple(self.marked()))
+            parts = self.marked()
+            self.stack.append(tuple(parts))
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
             parts = [stack.pop() for _ in range(int(name[-1]))]
             stack.append(tuple(reversed(parts)))
         elif name in ("APPEND", "APPENDS"):
             parts = self.marked() if name == "APPENDS" else [stack.pop()]
-            _the(list, stack[-1]).extend(parts)
+            _the(list, self.stack[-1]).extend(parts)
         elif name in ("SETITEM", "SETITEMS"):
             parts = self.marked() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-            _the(dict, stack[-1]).update(zip(map(_key, parts[::2]), parts[1::2], strict=True))
+            _the(dict, self.stack[-1]).update(zip(map(_key, parts[::2]), parts[1::2], strict=True))
         elif name in ("BINPUT", "LONG_BINPUT"):
             self.memo[argument] = stack[-1]
         elif name == "MEMOIZE":
@@ -144,6 +156,8 @@ class _Machine:
             ):  # what is no name is neither hashed nor printed
                 what = str(called)[:80] if isinstance(called, Name) else f"a {type(called).__name__}"
                 raise UserError(f"it calls {what}, which is no part of a checkpoint")
+            if len(_the(tuple, arguments)) > ARGUMENTS:
+                raise UserError(f"it calls {called} with {len(arguments)} arguments")
             stack.append(self.calls[called](*arguments))
         elif name == "BUILD":
             stack.pop()  # attributes, of which state dictionaries have the versions of their layers
@@ -158,11 +172,16 @@ class _Machine:
             raise UserError(f"it asks for {str(found)[:80]!r}, which is no part of a checkpoint: a file that runs code")
         self.stack.append(found)
 
+    def ordered(self, pairs: Any = ()) -> dict:
+        """`collections.OrderedDict()`, filled later, or of pairs, as Python 2 wrote it."""
+        self.pairs += len(pairs)
+        if self.pairs > LARGEST_PICKLE:  # one list, taken again and again
+            raise UserError("it holds more names than a pickle of its size can")
+        return {_key(key): value for key, value in pairs}
+
     def marked(self) -> list[Any]:
         """Take what lies above the last mark."""
-        at = len(self.stack) - 1 - self.stack[::-1].index(_Mark)
-        parts = self.stack[at + 1 :]
-        del self.stack[at:]
+        parts, self.stack = self.stack, self.below.pop()
         return parts
 
 
@@ -177,12 +196,7 @@ def _key(value: Any) -> str | int:
     """A key of a dictionary: the hash of nested tuples may take for ever."""
     if type(value) not in (str, int):
         raise TypeError(f"a key of the type {type(value).__name__}")
-    return value
-
-
-def _ordered(*parts: Any) -> dict:
-    """`collections.OrderedDict()`, filled later, or of pairs."""
-    return {_key(key): value for key, value in (parts[0] if parts else ())}
+    return _short(value) if type(value) is int else value
 
 
 def _storage(named: Any) -> StorageOf:
@@ -195,7 +209,9 @@ def _storage(named: Any) -> StorageOf:
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorOf:
     """`_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`."""
-    shape, strides = (tuple(map(_count, _the(tuple, sides))) for sides in (shape, strides))
+    if max(len(_the(tuple, sides)) for sides in (shape, strides)) > DIMENSIONS:
+        raise UserError(f"it holds a tensor of more than {DIMENSIONS} dimensions")
+    shape, strides = (tuple(map(_count, sides)) for sides in (shape, strides))
     return TensorOf(_the(StorageOf, storage), _count(offset), shape, strides)
 
 
@@ -206,6 +222,13 @@ def _parameter(tensor: Any, *_: Any) -> TensorOf:
 
 def _count(value: Any) -> int:
     """A number that is not negative."""
-    if _the(int, value) < 0:
+    if _short(_the(int, value)) < 0:
         raise ValueError(f"{value} is negative")
+    return value
+
+
+def _short(value: int) -> int:
+    """A number that can be printed and multiplied."""
+    if value.bit_length() > BITS:
+        raise ValueError(f"a number of {value.bit_length()} bits")
     return value

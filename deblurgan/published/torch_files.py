@@ -14,12 +14,10 @@ import ml_dtypes
 import numpy as np
 
 from deblurgan.errors import UserError
-from deblurgan.published.pickles import STORAGES, StorageOf, TensorOf, read_pickle
+from deblurgan.published.pickles import LARGEST_PICKLE, STORAGES, StorageOf, TensorOf, read_pickle
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """What a legacy file begins with, pickled."""
-LARGEST_PICKLE = 16 << 20
-"""Bytes of a pickle, which holds the names and shapes of tensors alone."""
 
 
 def read_zip(path: Path) -> Any:
@@ -76,9 +74,10 @@ def _legacy_storages(
 ) -> Iterator[tuple[str, bytes]]:
     """The bytes of each storage, which follow the pickles in the order of their keys up to the file's end."""
     for key in keys:
-        storage = known.get(key)
+        storage = known.get(key) if isinstance(key, str) else None  # the hash of nested tuples may take for ever
         if storage is None:
-            raise UserError(f"its storage {key[:80]!r} belongs to no tensor")
+            what = repr(key[:80]) if isinstance(key, str) else f"named by a {type(key).__name__}"
+            raise UserError(f"its storage {what} belongs to no tensor")
         count = int.from_bytes(stream.read(8), "little")
         if count != storage.elements:
             raise UserError(f"its storage {key[:80]!r} has {count} elements, where its pickle says {storage.elements}")
