@@ -3,14 +3,18 @@
 import asyncio
 import io
 import os
+import resource
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import zipfile
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,10 +25,10 @@ from scipy import ndimage
 from skimage import data
 
 from deblurgan.app import choices as offered
-from deblurgan.app import server, words
+from deblurgan.app import server, trainings, words
 from deblurgan.app.batch import Batch, distinct
 from deblurgan.app.command import AUTH, read_settings
-from deblurgan.app.folders import Folders, temporary
+from deblurgan.app.folders import HALF, Folders, temporary
 from deblurgan.app.guards import HEADERS, Guards, host_of
 from deblurgan.app.process import Process
 from deblurgan.app.server import hosts_of
@@ -75,6 +79,8 @@ def test_the_network_needs_a_password(host, monkeypatch):
         ["--address", "example.org"],
         ["--address", "https://[::1"],
         ["--port", "70000"],
+        ["--auth", ""],
+        ["--auth", "", "--auth", "none", "--host", "0.0.0.0"],
     ],
 )
 def test_options_that_make_no_sense_are_one_line(arguments, monkeypatch):
@@ -109,6 +115,19 @@ def test_an_address_that_is_taken_or_elsewhere_is_one_line():
     for host in ("203.0.113.7", "no such host"):
         with pytest.raises(UserError, match=f"--host {host} cannot be listened on: "):
             server.check_address(host, None)
+
+
+def test_photos_of_one_upload_may_all_be_open():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        server.allow_open_files(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, hard)
+        server.allow_open_files(200)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, hard)
+        server.allow_open_files(2**40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_without_gradio_one_line_says_what_to_do(tmp_path, monkeypatch):
@@ -169,6 +188,46 @@ def test_what_nobody_touches_is_swept(tmp_path):
         os.utime(path, (past, past))
     folders.sweep()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["examples", "fresh"]
+
+
+def test_what_an_upload_has_brought_stays_until_all_is_there(tmp_path):
+    folders = Folders(tmp_path)
+    with folders.upload() as came:
+        (tmp_path / "first").write_bytes(b"1")
+        (tmp_path / "older").write_bytes(b"1")
+        os.utime(tmp_path / "older", (1, 1))
+        ((began, _),) = folders.coming.values()
+        later = began + 10 * HALF
+
+        def sweep_later():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("time.time", lambda: later)
+                came_late()
+                folders.sweep()
+
+        came_late = came
+        sweep_later()
+        assert [path.name for path in tmp_path.iterdir()] == ["first"]
+        came_late = dict  # nothing comes any more
+        later += 10 * HALF
+        sweep_later()
+        assert not list(tmp_path.iterdir())
+    assert not folders.coming
+
+
+def test_what_a_batch_waits_for_stays(tmp_path):
+    folders = Folders(tmp_path, kept=100)
+    for name in ("waits", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"1")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    folders.hold("one", [tmp_path / "waits" / "a.png"])
+    folders.sweep()
+    assert [path.name for path in tmp_path.iterdir()] == ["waits"]
+    folders.release("one")
+    folders.sweep()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_folder_is_gone_with_the_page_and_killed_pages_leave_none(tmp_path, monkeypatch):
@@ -307,6 +366,15 @@ def test_a_batch_counts_by_the_sizes_of_files(tmp_path):
     assert not list((tmp_path / "run").rglob("source/*"))
 
 
+def test_a_batch_does_not_need_its_uploads_any_more(tmp_path):
+    batch = batch_of(tmp_path, 3, 5)
+    for number in range(2):
+        shutil.rmtree(tmp_path / str(number))
+    for _ in batch.run(Scripted([DONE], [DONE])):
+        pass
+    assert len(batch.restored) == 2
+
+
 def test_a_batch_counts_the_search_for_a_blur(tmp_path):
     batch = batch_of(tmp_path, 100)
     seen = []
@@ -339,6 +407,84 @@ def test_a_cancelled_batch_keeps_what_is_done(tmp_path):
     assert batch.finished == 1
     assert words.status(batch).count("Cancelled")
     assert words.outcomes(batch).count("not done") == 2
+
+
+# the tabs, without a browser
+
+
+@pytest.fixture
+def tab(tmp_path):
+    """The tab for photos, and a request that comes from its browser."""
+    gradio = pytest.importorskip("gradio", reason="the page needs requirements-app.txt")
+    from deblurgan.app.page import PhotosTab
+
+    with gradio.Blocks():
+        tab = PhotosTab(Folders(tmp_path), None, 2.5, [])
+    return tab, SimpleNamespace(session_hash="one")
+
+
+def shown(tab, uploads: list[Path], request) -> list[dict]:
+    """What a batch shows, one after another, by the names of what it is shown in."""
+    asked = tab.run([str(path) for path in uploads], "Unsharp masking", 1, False, False, request)
+    return [{view.elem_id: value for view, value in change.items()} for change in asked]
+
+
+def test_photos_that_are_gone_are_said_and_the_next_can_start(tab, tmp_path):
+    photos, request = tab
+    photos.process = Scripted([DONE])
+    (last,) = shown(photos, [tmp_path / "gone.png"], request)
+    assert "gone.png is no longer here: choose the photos again" in last["status"]
+    assert last["start"]["interactive"]
+    assert not last["stop"]["interactive"]
+    (tmp_path / "one").mkdir()
+    last = shown(photos, [png(tmp_path / "one" / "here.png")], request)[-1]
+    assert "1 of 1 deblurred" in last["status"]
+    assert not photos.folders.held
+
+
+def test_a_fault_of_the_page_leaves_the_button(tab, tmp_path):
+    photos, request = tab
+    photos.process = Scripted()  # no answer for the photo
+    seen = []
+    with pytest.raises(RuntimeError):
+        for change in photos.run([str(png(tmp_path / "a.png"))], "Unsharp masking", 1, False, False, request):
+            seen.append({view.elem_id: value for view, value in change.items()})
+    assert "alert" in seen[-1]["status"]
+    assert seen[-1]["start"]["interactive"]
+
+
+def test_photos_are_held_while_their_batch_waits(tab, tmp_path):
+    photos, request = tab
+    upload = tmp_path / "hash" / "a.png"
+    photos.hold([str(upload)], request)
+    assert photos.folders.held == {"one": {upload}}
+    photos.leave(request)
+    assert not photos.folders.held
+    photos.hold(None, request)
+
+
+def test_trainings_where_there_is_no_repository(tmp_path, monkeypatch):
+    gradio = pytest.importorskip("gradio", reason="the page needs requirements-app.txt")
+    from deblurgan.app.trainings_tab import TrainingsTab
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with gradio.Blocks():
+        tab = TrainingsTab(Folders(tmp_path))
+    said, *_ = tab.open("Gain in PSNR, dB")
+    assert "no commits to compare" in said
+
+
+def test_subjects_and_signatures_of_commits_may_be_anything(tmp_path, monkeypatch):
+    for name, value in {"user.name": "a", "user.email": "b", "log.showSignature": "true"}.items():
+        monkeypatch.chdir(tmp_path)
+        subprocess.run(["git", "init", "-q"], check=True)
+        subprocess.run(["git", "config", name, value], check=True)
+    subject = "one\u2028two\x0bthree"
+    subprocess.run(["git", "commit", "-q", "--allow-empty", "-m", subject], check=True)
+    ((rev, name, _, found),) = trainings._commits("HEAD")
+    assert rev.startswith(name)
+    assert found == subject
 
 
 # the process that restores

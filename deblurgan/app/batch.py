@@ -24,7 +24,7 @@ class Item:
     """One photo of a batch: what became of it, None while it waits."""
 
     name: str
-    upload: Path
+    source: Path
     weight: int
     outcome: Restored | Failed | None = None
 
@@ -35,20 +35,25 @@ class Batch:
     Parameters
     ----------
     uploads
-        Their files.
+        Their files, which the browser may take back once the batch is made.
     folder
         Where results go; it exists and belongs to this batch alone.
     arguments
         Options of `python -m deblurgan deblur`.
     cancelled
         Set by whoever wants no more.
+
+    Raises
+    ------
+    OSError
+        A file is gone, or the disk is full.
     """
 
     def __init__(
         self, uploads: Sequence[Path], folder: Path, arguments: tuple[str, ...], cancelled: threading.Event
     ) -> None:
         self.folder, self.arguments, self.cancelled = folder, arguments, cancelled
-        self.items = [Item(path.name, path, max(1, path.stat().st_size)) for path in uploads]
+        self.items = [self._item(number, path) for number, path in enumerate(uploads)]
         self.current: Item | None = None
         self.loading = False
         self.part = 0.0  # of the current photo
@@ -57,29 +62,33 @@ class Batch:
         self.spent = 0.0  # seconds, without loading
         self.since: float | None = None
 
+    def _item(self, number: int, upload: Path) -> Item:
+        """Take a photo into a folder of its own: photos of one name do not meet."""
+        source = self.folder / f"{number:04d}" / "source" / upload.name
+        source.parent.mkdir(parents=True)
+        link_or_copy(upload, source)
+        return Item(upload.name, source, max(1, source.stat().st_size))
+
     def run(self, process: Process) -> Iterator[Item | None]:
         """Restore the photos; yields a photo that has just come to its end, or None where something else changed."""
-        for number, item in enumerate(self.items):
+        for item in self.items:
             if self.cancelled.is_set():
                 break
             self.current, self.loading, self.looking = item, True, False
             self.part = self.looked = 0.0
             yield None
-            item.outcome = yield from self._restored(number, item, process)
+            item.outcome = yield from self._restored(item, process)
             if self.cancelled.is_set() and isinstance(item.outcome, Failed):
                 item.outcome = None
                 break
             yield item
         self.current = None
 
-    def _restored(self, number: int, item: Item, process: Process) -> Generator[None, None, Restored | Failed]:
-        place = self.folder / f"{number:04d}"  # photos of one name do not meet
-        (place / "source").mkdir(parents=True)
-        source = place / "source" / item.name
-        link_or_copy(item.upload, source)  # the browser may take its upload back meanwhile
+    def _restored(self, item: Item, process: Process) -> Generator[None, None, Restored | Failed]:
+        order = Order(item.source, item.source.parents[1], self.arguments)
         outcome: Restored | Failed = Failed("not restored")
         try:
-            for message in process.restore(Order(source, place, self.arguments), self.cancelled):
+            for message in process.restore(order, self.cancelled):
                 if isinstance(message, Restored | Failed):
                     outcome = message
                     continue
@@ -92,7 +101,7 @@ class Batch:
                     self.part = self.looked + (1 - self.looked) * message.done / message.total
                 yield None
         finally:
-            source.unlink(missing_ok=True)
+            item.source.unlink(missing_ok=True)
             if self.since is not None:
                 self.spent += time.monotonic() - self.since
                 self.since = None

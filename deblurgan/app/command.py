@@ -60,6 +60,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     options = parser.parse_args(list(arguments))
+    if "" in options.auth:
+        raise UserError(f"--auth is empty: give user:password, or leave --auth out to take them from {AUTH}")
     auth = _users(options.auth or os.environ.get(AUTH, "").splitlines())
     if not is_loopback(options.host) and not auth and "none" not in options.auth:
         raise UserError(

@@ -7,7 +7,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from deblurgan.files import locked
@@ -18,7 +18,7 @@ EXAMPLES = "examples"
 KEPT = 3600.0
 """Seconds after which files that nobody has touched are deleted, also while the page is open."""
 HALF = 300.0
-"""The same for uploads that are not complete."""
+"""The same for uploads that are not complete, and of which nothing comes any more."""
 EVERY = 60.0
 """Seconds between two looks."""
 
@@ -38,6 +38,8 @@ class Folders:
         self.root, self.kept = root, kept
         self.lock = threading.Lock()
         self.owned: dict[str, list[Path]] = {}
+        self.held: dict[str, set[Path]] = {}
+        self.coming: dict[object, tuple[float, float]] = {}  # of each upload: when it began, when its last bytes came
 
     def new(self, session: str) -> Path:
         """Make a folder for what belongs to a session of the browser; its name cannot be guessed."""
@@ -46,10 +48,37 @@ class Folders:
             self.owned.setdefault(session, []).append(folder)
         return folder
 
+    def hold(self, session: str, paths: Iterable[Path]) -> None:
+        """Keep files and folders that a session waits for, however long; what it had kept before is released."""
+        with self.lock:
+            self.held[session] = set(paths)
+
+    def release(self, session: str) -> None:
+        """Let what a session waited for grow old."""
+        with self.lock:
+            self.held.pop(session, None)
+
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[Callable[[], None]]:
+        """Keep what an upload brings, during the body; call what it gives whenever bytes have come."""
+        key, began = object(), time.time()
+
+        def came() -> None:
+            with self.lock:
+                self.coming[key] = (began, time.time())
+
+        came()
+        try:
+            yield came
+        finally:
+            with self.lock:
+                del self.coming[key]
+
     def drop(self, session: str) -> None:
         """Delete what belongs to a session."""
         with self.lock:
             folders = self.owned.pop(session, [])
+            self.held.pop(session, None)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -60,14 +89,18 @@ class Folders:
     def sweep(self) -> None:
         """Delete what has not been touched for long."""
         now = time.time()
+        half = min(HALF, self.kept)
+        with self.lock:
+            held = {folder for paths in self.held.values() for path in paths for folder in (path, *path.parents)}
+            begun = min((began for began, came in self.coming.values() if came > now - half), default=now)
         for entry in self.root.iterdir():
-            if entry.name in (LOCK, EXAMPLES):
+            if entry.name in (LOCK, EXAMPLES) or entry in held:
                 continue
             newest = max(_touched(path) for path in (entry, *entry.rglob("*")))
-            if not entry.is_dir():  # an upload that is coming, or that nobody has finished
-                if newest < now - min(HALF, self.kept):
+            if not entry.is_dir():  # of an upload that is coming, or that nobody has finished
+                if newest < min(begun, now - half):
                     entry.unlink(missing_ok=True)
-            elif newest < now - self.kept:
+            elif newest < min(begun, now - self.kept):
                 shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -67,12 +67,15 @@ class Guards:
                 message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
-        coming = int(length) if upload else 0
-        self.coming += coming
+        if not upload:
+            await self.app(scope, receive, guarded)
+            return
+        self.coming += int(length)
         try:
-            await self.app(scope, _whole(receive) if upload else receive, guarded)
+            with self.folders.upload() as came:
+                await self.app(scope, _whole(receive, came), guarded)
         finally:
-            self.coming -= coming
+            self.coming -= int(length)
 
     def refusal(self, scope: Scope, headers: dict[str, str], *, upload: bool) -> tuple[int, str] | None:
         """Status and reason of a request that is not let in."""
@@ -110,14 +113,18 @@ def host_of(text: str) -> str:
     return text.partition(":")[0]
 
 
-def _whole(receive: Receive) -> Receive:
-    """Make an upload that is cut off one that is refused: Gradio's parser deletes its files then, and only then."""
+def _whole(receive: Receive, came: Callable[[], None]) -> Receive:
+    """Make an upload that is cut off one that is refused: Gradio's parser deletes its files then, and only then.
+
+    `came` is called for every piece.
+    """
     from starlette.formparsers import MultiPartException
 
     async def received() -> MutableMapping[str, Any]:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise MultiPartException("the upload was cut off")
+        came()
         return message
 
     return received

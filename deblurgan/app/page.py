@@ -1,5 +1,6 @@
 """The page: its tab for photos, and the tab for trainings."""
 
+import html
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from deblurgan.app.folders import Folders
 from deblurgan.app.process import Process
 from deblurgan.app.trainings_tab import TrainingsTab
 from deblurgan.app.worker import Restored
+from deblurgan.errors import explained
 from deblurgan.restoration.tiles import MEMORY
 
 MOST = 1000
@@ -98,6 +100,7 @@ class PhotosTab:
             self.status, self.outcomes, self.shown, self.slider, self.download, self.download_all, self.command,
             self.start, self.stop,
         ]  # fmt: skip
+        self.start.click(self.hold, self.photos, None, queue=False, **PRIVATE)
         running = self.start.click(
             self.run,
             [self.photos, self.model, self.strength, self.auto, self.ensemble],
@@ -130,6 +133,10 @@ class PhotosTab:
             return "", gr.skip()
         return choice.about, gr.update(interactive=True) if choice.neural else gr.update(interactive=False, value=False)
 
+    def hold(self, photos: list[str] | None, request: gr.Request) -> None:
+        """Keep uploads while their batch waits for its turn."""
+        self.folders.hold(str(request.session_hash), map(Path, (photos or [])[:MOST]))
+
     def run(
         self, photos: list[str] | None, name: str, strength: float, auto: bool, ensemble: bool, request: gr.Request
     ) -> Iterator[dict[Any, Any]]:
@@ -148,12 +155,26 @@ class PhotosTab:
         arguments += ["--ensemble"] if ensemble and choice.neural else []
         arguments += ["--memory", f"{self.memory:g}"] if self.memory != MEMORY else []
         self.folders.drop(session)
-        uploads = [Path(photo) for photo in photos[:MOST]]
-        batch = Batch(uploads, self.folders.new(session), tuple(arguments), threading.Event())
-        self.batches[session] = batch
-        shown = None
-        yield self._begun(batch)
-        said, table = "", ""
+        folder = self.folders.new(session)
+        self.folders.hold(session, [folder])
+        try:
+            batch = Batch([Path(photo) for photo in photos[:MOST]], folder, tuple(arguments), threading.Event())
+            self.batches[session] = batch
+            yield self._begun(batch)
+            yield from self._shown_while_restored(batch)
+            yield self._ended(batch)
+        except FileNotFoundError as error:
+            yield self._failed(f"{Path(error.filename or '').name} is no longer here: choose the photos again")
+        except OSError as error:
+            yield self._failed(explained(error))
+        except Exception:
+            yield self._failed("The page has failed: its terminal says how.")
+            raise
+        finally:
+            self.folders.release(session)
+
+    def _shown_while_restored(self, batch: Batch) -> Iterator[dict[Any, Any]]:
+        shown, said, table = None, "", ""
         for item in batch.run(self.process):
             changed: dict[Any, Any] = {}
             if (new := words.status(batch)) != said:
@@ -165,7 +186,6 @@ class PhotosTab:
                 changed |= self._views(batch, batch.items.index(shown))
             if changed:
                 yield changed
-        yield self._ended(batch)
 
     def _begun(self, batch: Batch) -> dict[Any, Any]:
         names = [item.name for item in batch.items]
@@ -203,6 +223,13 @@ class PhotosTab:
             self.status: words.status(batch),
             self.outcomes: words.outcomes(batch),
             self.download_all: gr.update(value=str(archive) if archive else None, visible=archive is not None),
+            self.start: gr.update(interactive=True),
+            self.stop: gr.update(interactive=False),
+        }
+
+    def _failed(self, reason: str) -> dict[Any, Any]:
+        return {
+            self.status: f"<p role='alert'>{html.escape(reason)}</p>",
             self.start: gr.update(interactive=True),
             self.stop: gr.update(interactive=False),
         }

@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import os
+import resource
 import signal
 import socket
 import threading
@@ -17,6 +18,8 @@ from deblurgan.app.folders import temporary
 from deblurgan.errors import UserError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OPEN_FILES = 4096
+"""macOS allows 256 of its own accord."""
 ROOM = 20
 """All files of the page may take so many times the largest upload."""
 
@@ -95,6 +98,14 @@ def refuse_addresses() -> None:
     processing_utils.async_ssrf_protected_download = refuse
 
 
+def allow_open_files(wanted: int = OPEN_FILES) -> None:
+    """Raise the limit of open files, where it is lower: each photo of an upload is one until all are there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
     """Serve the page until Ctrl-C or SIGTERM.
 
@@ -111,6 +122,7 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
         Gradio is missing, the port is taken, or the host is none of this machine.
     """
     check_address(settings.host, settings.port)
+    allow_open_files()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the folder is deleted
     with temporary() as folders:
         keep_to_this_machine(folders.root)

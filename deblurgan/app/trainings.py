@@ -128,9 +128,10 @@ def _point(row: list[str]) -> tuple[float, float] | None:
 def _commits(*chosen: str) -> list[tuple[str, str, str, str]]:
     """Hash, short hash, date and subject of commits, the newest first."""
     found = []
-    for line in _git("log", "--format=%H%x00%h%x00%cs%x00%s", *chosen).splitlines():
-        rev, name, date, subject = line.split("\0", 3)
-        found.append((rev, name, date, subject))
+    for line in _git("log", "--no-show-signature", "--format=%H%x00%h%x00%cs%x00%s", *chosen).split("\n"):
+        if line:
+            rev, name, date, subject = line.split("\0", 3)
+            found.append((rev, name, date, subject))
     return found
 
 

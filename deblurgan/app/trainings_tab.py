@@ -145,7 +145,7 @@ class TrainingsTab:
         """Draw a curve of two trainings."""
         import pandas
 
-        names = {training.rev: training.name for training in trainings()}
+        names = {training.rev: training.name for training in trainings()} if one or other else {}
         rows = []
         for rev in dict.fromkeys((one, other)):
             if rev in names:
