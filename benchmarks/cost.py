@@ -1,5 +1,12 @@
-"""What a preset's training costs on this machine, from some of its steps."""
+"""Operations of a training step of each preset, as XLA counts them; nothing is trained.
 
+    KERAS_BACKEND=jax python -m benchmarks.cost             # presets seed, paper and best; minutes
+    KERAS_BACKEND=jax python -m benchmarks.cost pretrain    # another preset
+
+`python -m benchmarks.train --preset NAME` measures what a preset's training costs on this machine.
+"""
+
+import argparse
 import resource
 import sys
 import time
@@ -8,7 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.train import features_with_random_weights
 from deblurgan import backend
+from deblurgan.errors import UserError, reported
 from deblurgan.params import Params, check
 from deblurgan.presets import merged
 from deblurgan.training import devices
@@ -18,6 +27,7 @@ from deblurgan.training.gan import build
 from deblurgan.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
+PRESETS = ("seed", "paper", "best")
 
 
 class Clock(keras.callbacks.Callback):
@@ -37,6 +47,14 @@ def settings_of(name: str, vgg_weights: str | None = None) -> Params:
     preset = read_yaml(ROOT / "presets" / f"{name}.yaml")
     changes = merged(preset, {"train": {"vgg_weights": vgg_weights}})
     return check(merged(read_yaml(ROOT / "params.yaml"), changes), name)
+
+
+def random_crops(p: Params) -> CropSequence:
+    """Batches of a preset, of random images."""
+    side, rng = 2 * p.train.crop, np.random.default_rng(0)
+    frames = [Frame(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(16)]
+    pairs = [Images(*halves) for halves in zip(frames[:8], frames[8:], strict=True)]
+    return CropSequence(pairs, p.train, p.seed, p.synthesize)
 
 
 def operations(p: Params, crops: CropSequence) -> float:
@@ -75,11 +93,7 @@ def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
     """Train on random images for twice so many steps, the first ones not counted, or for all; print the cost."""
     p = settings_of(name, vgg_weights)
     t = p.train
-    side = 2 * t.crop
-    rng = np.random.default_rng(0)
-    frames = [Frame(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(16)]
-    pairs = [Images(*halves) for halves in zip(frames[:8], frames[8:], strict=True)]
-    crops, clock = CropSequence(pairs, t, p.seed, p.synthesize), Clock()
+    crops, clock = random_crops(p), Clock()
     with devices.all_devices(t.batch_size):
         flops = operations(p, crops)
         model = build(p.generator, p.critic, t, p.seed)
@@ -96,3 +110,23 @@ def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
     print(f"{(ends[-1] - begun if whole else t.steps * each) / 3600:.2f} hours")
     if flops:
         print(f"  {flops / 1e12:.3f} TFLOP a step, {flops / each / 1e12:.2f} TFLOP/s")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", default=PRESETS, help=f"default: {', '.join(PRESETS)}")
+    options = parser.parse_args()
+    if backend.BACKEND != "jax":
+        raise UserError("JAX counts the operations: KERAS_BACKEND=jax python -m benchmarks.cost")
+    weights = features_with_random_weights()
+    for name in options.presets:
+        p = settings_of(name, weights)
+        flops = operations(p, random_crops(p))
+        steps = p.train.steps
+        print(f"{name}: {flops / 1e12:.2f} TFLOP a step, {steps:,} steps: {flops * steps / 1e15:,.1f} PFLOP")
+
+
+if __name__ == "__main__":
+    with reported("cost"):
+        main()

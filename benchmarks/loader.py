@@ -6,6 +6,7 @@ Reads `data/resized`, `params.yaml` and `metrics/speed.json`. As many threads as
 devices compute.
 """
 
+import argparse
 import json
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ def images_per_second(sequence: CropSequence) -> float:
 
 def main() -> None:
     """Measure all kinds of crops."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     p = load()
     t = p.train
     require(SPEED, Path("data/resized/train"))

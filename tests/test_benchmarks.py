@@ -35,6 +35,7 @@ from benchmarks import (
     train_memory,
 )  # fmt: skip
 from deblurgan import params, yaml_files
+from deblurgan.errors import UserError
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import save_model
 from deblurgan.params import load
@@ -160,6 +161,14 @@ def test_cost(monkeypatch, capsys, eager):
     monkeypatch.setattr(train, "features_with_random_weights", lambda: "")
     called(monkeypatch, train, "--preset", "seed", "--rounds", 1)
     assert "s a step" in capsys.readouterr().out
+    monkeypatch.setattr(cost.backend, "BACKEND", "jax")
+    monkeypatch.setattr(cost, "features_with_random_weights", lambda: "")
+    monkeypatch.setattr(cost, "operations", lambda *_: 2e12)
+    called(monkeypatch, cost, "seed")
+    assert capsys.readouterr().out == f"seed: 2.00 TFLOP a step, {TINY_TRAIN['steps']:,} steps: 0.0 PFLOP\n"
+    monkeypatch.setattr(cost.backend, "BACKEND", "tensorflow")
+    with pytest.raises(UserError, match="KERAS_BACKEND=jax"):
+        called(monkeypatch, cost)
 
 
 def test_train_memory(monkeypatch, capsys):

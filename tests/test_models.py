@@ -213,15 +213,25 @@ def test_generators_that_were_saved_when_the_library_was_one_folder_still_load(n
     np.testing.assert_allclose(generator.predict_on_batch(image)[0, 5, 7], pixel, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
 def test_what_is_no_generator_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"no model at .*none\.keras: `dvc repro train`"):
         load_generator(tmp_path / "none.keras")
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UserError, match=r"text\.keras is not a generator"):
         load_generator(tmp_path / "text.keras")
-    save_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), tmp_path / "other.keras")
-    with pytest.raises(UserError, match=r"other\.keras does not map images to images"):
-        load_generator(tmp_path / "other.keras")
+    photo = keras.Input((None, None, 3))
+    others = (
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]),
+        keras.Sequential([keras.layers.Conv2D(3, 3)]),  # never built
+        keras.Model([photo, other := keras.Input((None, None, 3))], keras.layers.Add()([photo, other])),
+        keras.Model(photo, [photo, photo]),
+        keras.Model(grey := keras.Input((None, None, 1)), keras.layers.Concatenate()([grey] * 3)),
+    )
+    for model in others:
+        save_model(model, tmp_path / "other.keras")
+        with pytest.raises(UserError, match=r"other\.keras does not map images to images: its input is "):
+            load_generator(tmp_path / "other.keras")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 300), (7, 5), (16, 16), (17, 31), (64, 48)])

@@ -18,6 +18,8 @@ from deblurgan.pretrained import PRETRAINED
 
 DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip archive can hold."""
+IMAGES = (None, None, None, 3)
+"""Shape of RGB images of any size."""
 PROVENANCE = "provenance.json"
 """Member of the archive that says where weights come from, beside Keras's own members."""
 
@@ -141,8 +143,9 @@ def load_generator(path: Path | str) -> keras.Model:
     except Exception as error:  # Keras raises anything on a file that is not its own
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is not a generator saved by this project ({reason})") from None
-    if model.output_shape != (None, None, None, 3):
-        raise UserError(f"{path} does not map images to images: its output is {model.output_shape}")
+    shapes = [getattr(model, f"{end}_shape", None) for end in ("input", "output")]  # of what was never built: none
+    if shapes != [IMAGES, IMAGES]:
+        raise UserError(f"{path} does not map images to images: its input is {shapes[0]}, its output {shapes[1]}")
     return model
 
 
