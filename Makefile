@@ -20,7 +20,7 @@ PLATFORMS := $(foreach glibc,2_28 2_27 2_26 2_17,--platform manylinux_$(glibc)_$
 NOT_RUN := onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets numpy/f2py bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro experiments report app plots test lint format deps requirements lambda s3 s3-stop test-s3
+.PHONY: help install repro experiments report app plots test test-all lint format deps requirements lambda s3 s3-stop test-s3
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -58,8 +58,11 @@ app: $(VENV)/.installed-app  ## Open the page in the browser: deblur photos, com
 plots: $(VENV)/.installed-app  ## Write dvc_plots/index.html, which needs no network, and open it (REVS="HEAD~1 HEAD")
 	python -m deblurgan plots --open $(REVS)
 
-test: $(VENV)/.installed-dev .venv-aws/.installed  ## Run the tests
+test: $(VENV)/.installed-dev .venv-aws/.installed  ## Run the tests but the long ones: minutes
 	python -m pytest
+
+test-all: $(VENV)/.installed-dev .venv-aws/.installed  ## Run all tests: half an hour
+	python -m pytest --long
 
 lint: $(VENV)/.installed-dev .venv-aws/.installed  ## Check style, types and deploy/template.yaml
 	python -m ruff check .

@@ -32,6 +32,8 @@ def strangers(environment: dict[str, str]) -> list[str]:
     return [name for name in environment if name.startswith(NOT_OURS) and not name.startswith(OURS)]
 
 
+LONG = "DEBLURGAN_TEST_LONG"
+"""Environment variable: 1 where tests run that are marked as long."""
 HOME = "DEBLURGAN_TEST_HOME"
 """Environment variable: an empty home directory for all processes of a run of the tests."""
 for name in strangers(dict(os.environ)):
@@ -196,6 +198,24 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DEBLURGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`: the whole."""
+    parser.addoption("--long", action="store_true", help="also run the tests that are marked as long (make test-all)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide whether long tests run: if asked for, or if files or tests are named."""
+    if not hasattr(config, "workerinput"):  # in the first process; the others inherit it
+        os.environ[LONG] = str(int(config.option.long or bool(config.option.file_or_dir)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave long tests out."""
+    if os.environ[LONG] == "0":
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.hookimpl(optionalhook=True)

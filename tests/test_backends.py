@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backends import CLIP
-from conftest import PARAMS, ROOT, TINY, edit_params
+from conftest import LONG, PARAMS, ROOT, TINY, edit_params
 
 from deblurgan import backend as chosen  # noqa: F401  before anything that imports Keras
 
@@ -71,8 +71,11 @@ def trained(folder: Path, compiled: Path, backend: str, devices: int, *names: st
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory, compiled) -> dict[str, Results]:
-    folder = tmp_path_factory.mktemp("one device")
-    return {backend: trained(folder / backend, compiled, backend, 1, *names) for backend, names in ONE_DEVICE.items()}
+    folder, found = tmp_path_factory.mktemp("one device"), {}
+    for backend, names in ONE_DEVICE.items():
+        asked = names if os.environ[LONG] == "1" else ("plain",)
+        found[backend] = trained(folder / backend, compiled, backend, 1, *asked)
+    return found
 
 
 def hosts_together() -> dict[str, str]:
@@ -114,6 +117,7 @@ def test_both_backends_make_the_same_steps(one_device):
     np.testing.assert_allclose(one["restored"].astype(int), other["restored"], atol=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_convolutions_by_winograds_algorithm_make_the_same_steps(one_device, backend):
     """The generator's residual block and the critic's last convolution but one, through both derivatives."""
@@ -122,6 +126,7 @@ def test_convolutions_by_winograds_algorithm_make_the_same_steps(one_device, bac
     assert any((plain[name] != fast[name]).any() for name in plain), "nothing was computed in another way"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_devices_make_the_steps_of_one(tmp_path, one_device, compiled, backend):
     """Each has half of every batch."""
@@ -129,6 +134,7 @@ def test_two_devices_make_the_steps_of_one(tmp_path, one_device, compiled, backe
     assert_same_steps(one_device[backend]["plain"], two["plain"])
 
 
+@pytest.mark.long
 def test_two_hosts_make_the_steps_of_one(two_hosts, one_device):
     """Two processes on JAX, each with half of every batch; they go on from a checkpoint of the first one."""
     one = one_device["jax"]["plain"]
@@ -137,6 +143,7 @@ def test_two_hosts_make_the_steps_of_one(two_hosts, one_device):
         assert_same_steps({**one, "first": 1}, host)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_training_in_two_runs_ends_with_the_same_bits(one_device, backend):
     """Networks, their average, optimizers, dropout and logs; also where nothing is left to do."""
@@ -146,6 +153,7 @@ def test_a_training_in_two_runs_ends_with_the_same_bits(one_device, backend):
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("backend", "precision"),
     [("tensorflow", "mixed_bfloat16"), ("tensorflow", "mixed_float16"), ("jax", "mixed_float16")],
@@ -183,6 +191,7 @@ def stage_on_two_hosts(root: Path, recipe: dict) -> list[tuple[int, str]]:
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 
+@pytest.mark.long
 def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp_path):
     """Hosts set a generator's weights together, or wait for each other for ever."""
     ended = stage_on_two_hosts(tmp_path, {"keep": "best"})
@@ -196,6 +205,7 @@ def test_the_stage_ends_on_two_hosts_and_the_first_writes_the_best_generator(tmp
     assert psnr(restored, sharp[crop]) == pytest.approx(best, abs=0.2)  # on the other backend, and rounded
 
 
+@pytest.mark.long
 def test_where_one_host_stops_the_other_stops_too_and_says_so(tmp_path):
     """The first alone sees that a training diverges; neither waits for what the other will never compute."""
     changes = {"lambda_pixel": 1e38, "learning_rate": 0.9}

@@ -123,6 +123,7 @@ def test_deblur_ends_with_an_error_where_a_way_fails(monkeypatch, capsys):
     assert "TypeError: no such argument" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_nafnet_beside_pytorchs(monkeypatch, capsys, workers_here):
     """PyTorch is none of the project's packages: its time is made up here."""
     monkeypatch.setattr(nafnet_torch, "in_torch", lambda *_: {"seconds": 100.0, "parameters": 1, "peak": 0.0})
@@ -171,6 +172,7 @@ def test_cost(monkeypatch, capsys, eager):
         called(monkeypatch, cost)
 
 
+@pytest.mark.long
 def test_train_memory(monkeypatch, capsys):
     p = load(PARAMS)
     tiny = {"generator": SMALL, "train": p.train.model_copy(update={**TINY_TRAIN, "init_from": None})}
@@ -212,6 +214,7 @@ def test_loader(monkeypatch, capsys, workspace):
     assert said.count("photos blurred anew") == 4  # in memory and decoded on the way, by one thread and by several
 
 
+@pytest.mark.long
 def test_events(monkeypatch, capsys, tmp_path):
     (tmp_path / "deblurgan").symlink_to(ROOT / "deblurgan")
     shutil.copyfile(PARAMS, tmp_path / "params.yaml")  # the user's own lies beside the code
@@ -327,6 +330,7 @@ def test_margins(monkeypatch, capsys, tmp_path, tiny_model):
     assert [row.split(" | ")[1] for row in rows] == ["96", "128"]
 
 
+@pytest.mark.long
 def test_start(monkeypatch, capsys, tiny_model):
     monkeypatch.chdir(ROOT)
     called(monkeypatch, start, "--model", tiny_model, "--sizes", "32x16", "--rounds", 1)
@@ -348,6 +352,7 @@ def test_duplicates(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.long
 def test_restoring(monkeypatch, capsys, tiny_model):
     sizes = ("--photos", 2, "--size", 32, "--rounds", 1, "--workers", 1, 2)
     called(monkeypatch, restoring, "--model", tiny_model, *sizes)

@@ -283,6 +283,7 @@ def test_the_command_undoes_a_shake_and_shows_it(tmp_path, coffee, capsys, monke
     assert read_rgb(tmp_path / "auto/shaken.png").tobytes() == read_rgb(out / "shaken.png").tobytes()
 
 
+@pytest.mark.long
 def test_the_evaluation_measures_it_beside_the_kernel_that_is_known(coffee, monkeypatch):
     sharp, blur, _ = coffee
     monkeypatch.setattr(kernel_selection, "SIDES", (SIDE,))

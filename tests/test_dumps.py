@@ -297,6 +297,7 @@ def test_a_damaged_object_on_this_machine_is_brought_anew(s3, capsys):
 KILLS = 6
 
 
+@pytest.mark.long
 def test_a_pull_that_is_killed_loses_nothing_and_brings_nothing_twice(s3, monkeypatch):
     names = [f"photos/sharp/{n:03d}.jpg" for n in range(150)]
     put(s3, *names)
@@ -464,6 +465,7 @@ def test_addresses_are_read_as_they_are_written(bucket, names):
     assert parse(f"{address}/", "x") == address
 
 
+@pytest.mark.long
 def test_what_arrives_is_deblurred_at_once_and_becomes_data(finished: Repo, s3, endpoint, tmp_path):
     """Bucket, queue, worker; `dumps pull`, the stages that are concerned, with the worker's results; `dumps push`."""
     repo, live = finished.copy(tmp_path / "repo"), Live(endpoint).create()

@@ -92,6 +92,7 @@ def logged(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.said"))
 
 
+@pytest.mark.long
 def test_kills_lose_nothing(live, workspace):
     """Workers, and now and then all of them, at random moments; what is under way comes again."""
     keys = put_all(live.create(), KILLED)
@@ -116,6 +117,7 @@ def test_kills_lose_nothing(live, workspace):
     assert found(live) == expected(live, keys)
 
 
+@pytest.mark.long
 def test_faults_lose_nothing(live, workspace):
     keys = put_all(live.create(), FAULTY)
     with running(FaultyProxy(live.address, by_chance(0.12))) as proxy:
@@ -162,6 +164,7 @@ if "spawn_main" in " ".join(sys.orig_argv):
 """A module that Python imports at its start."""
 
 
+@pytest.mark.long
 def test_a_photo_that_kills_its_worker_leaves_the_others_alone(live, workspace):
     """As one does that takes more memory than there is."""
     (workspace / "sitecustomize.py").write_text(KILLER)

@@ -37,6 +37,7 @@ def queued(repo: Repo) -> str:
     return state
 
 
+@pytest.mark.long
 def test_comparisons_show_what_changed(repo: Repo):
     params = json.loads(repo.dvc("params", "diff", "HEAD~1", "--json"))
     assert params["params.yaml"]["train.lambda_pixel"] == {"old": 100, "new": 50, "diff": -50}
@@ -51,6 +52,7 @@ def test_comparisons_show_what_changed(repo: Repo):
         assert title in page
 
 
+@pytest.mark.long
 def test_a_table_of_experiments_fits_a_terminal(repo: Repo, queued: str):
     """Names, what was changed, and the few figures that people compare: in 120 columns."""
     table = repo.run("make", "-o", "install", "experiments").splitlines()
@@ -62,6 +64,7 @@ def test_a_table_of_experiments_fits_a_terminal(repo: Repo, queued: str):
         assert any(f"[{name}]" in line and all(f" {value} " in line for value in values) for line in table), name
 
 
+@pytest.mark.long
 def test_a_training_starts_from_the_generator_of_a_revision(repo: Repo):
     """Though DVC deletes the one in the workspace before the stage runs; without steps it stays as it was."""
     twin = repo.copy(repo.root.parent / "tuned")
@@ -109,6 +112,7 @@ def test_presets_are_valid(path: Path):
     assert path.read_text().startswith("# ")  # what the list of presets shows
 
 
+@pytest.mark.long
 def test_a_preset_runs_as_an_experiment(repo: Repo):
     twin = repo.root / "presets/tiny.yaml"
     twin.write_text("# Tiny\nevaluate:\n  panels: 0\n")

@@ -95,6 +95,7 @@ def test_only_a_generator_of_local_attention_has_a_more_cautious_way(local):
     assert with_global_means(whole) is None
 
 
+@pytest.mark.long
 def test_weights_scaled_up_leave_the_input_and_say_so(local, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = np.random.default_rng(0).integers(100, 156, (70, 90, 3), dtype=np.uint8)

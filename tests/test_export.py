@@ -76,7 +76,12 @@ def in_litert(exported):
     return functools.cache(lambda name: litert_bytes(exported(name)[0], {"reach": "7"}))
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+def kinds(*names: str) -> list:
+    """Kinds of generators; what has attention takes long to compile."""
+    return [pytest.param(name, marks=pytest.mark.long) if name in ("global", "local") else name for name in names]
+
+
+@pytest.mark.parametrize("name", kinds(*GENERATORS))
 @settings(max_examples=4)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
 def test_an_exported_generator_computes_what_keras_computes(exported, name, height, width, seed):
@@ -106,7 +111,7 @@ def test_local_attention_becomes_global_from_the_same_file(exported):
     np.testing.assert_allclose(onnx_model.with_global_means()(image), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["resnet", "unet", "nafnet", "local"])
+@pytest.mark.parametrize("name", kinds("resnet", "unet", "nafnet", "local"))
 def test_the_same_generator_is_the_same_bytes(exported, name):
     generator, _ = exported(name)
     path = exported.folder / f"{name}.onnx"

@@ -48,6 +48,7 @@ def test_no_steps_measure_the_given_generator_and_keep_its_file(given):
     assert len(rows) == 2  # a header and the measurement
 
 
+@pytest.mark.long
 def test_a_given_generator_is_trained_further(given, eager):
     edit_params(given, {"train": {**RECIPE, "steps": 1, "validate_every": 1, "learning_rate": 1e-9, "ema": 0.0}})
     stages.train.main()
@@ -92,6 +93,7 @@ def test_blocks_are_counted_in_their_places(architecture, blocks, said):
         changed(generator={"architecture": architecture, "blocks": blocks})
 
 
+@pytest.mark.long
 def test_a_training_adds_blocks_to_a_given_generator(given, eager, capsys):
     """They change nothing at first, and are trained; measured as it is, a generator has the blocks that it has."""
     unet = {"architecture": "unet", "attention": "none", "norm": "none", "blocks": [1, 2, 1, 2, 1, 1, 3]}

@@ -61,6 +61,7 @@ def kill_when(name: str, moment, **env: str) -> bool:
     return running_still
 
 
+@pytest.mark.long
 def test_a_fetch(workspace):
     """No request is spent twice, but for the one that a kill catches between answer and record."""
     edit_params(
@@ -106,6 +107,7 @@ def big_archive(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_an_ingest_from_a_zip(workspace):
     big_archive(workspace / "raw.zip")
     edit_params(workspace, {"ingest_gopro": {"source": "raw.zip", "blur": "blur"}})
@@ -126,6 +128,7 @@ def test_an_ingest_from_a_zip(workspace):
     assert [path.name for path in Path("data/source").iterdir()] == ["pairs"]
 
 
+@pytest.mark.long
 def test_a_download(workspace):
     body = big_archive(workspace / "raw.zip").read_bytes()
     with running(FileServer(body)) as server:
@@ -149,7 +152,7 @@ def test_a_download(workspace):
     assert len(contents("data/source/pairs")) == 240
 
 
-@pytest.mark.parametrize("name", ["clean", "synthesize"])
+@pytest.mark.parametrize("name", [pytest.param("clean", marks=pytest.mark.long), "synthesize"])
 def test_work_on_several_processes(workspace, name):
     """Nothing that a dying worker still writes can end up in the next run's output."""
     edit_params(workspace, {"ingest_gopro": {"bundled": {"pairs": 2}}})

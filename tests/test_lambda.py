@@ -119,6 +119,7 @@ def test_the_template_has_no_errors():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.long
 @needs_aws
 @pytest.mark.parametrize(
     ("right", "wrong"),

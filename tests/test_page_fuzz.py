@@ -103,6 +103,7 @@ def rows(shown: dict) -> list[tuple[str, str]]:
     return [(name, said) for name, said in found]
 
 
+@pytest.mark.long
 def test_hostile_files_are_named_with_reasons_and_memory_comes_back(page, workplace, tmp_path):
     client = Client(page)
     before = contents(workplace)
@@ -220,6 +221,7 @@ def test_a_site_with_a_name_for_this_machine_gets_nothing(page):
     assert answer.headers.get("access-control-allow-origin") != "https://evil.example"
 
 
+@pytest.mark.long
 def test_a_password_guards_everything(workplace, tmp_path):
     arguments = ["--auth", "ann:a secret", "--address", "https://photos.example.org/deblur"]
     with served(workplace, tmp_path / "home", *arguments) as page:

@@ -59,6 +59,7 @@ def test_no_photo_or_scene_is_in_two_splits(finished: Repo):
     assert len(scenes) == len(set(scenes)) == 14
 
 
+@pytest.mark.long
 def test_two_fresh_copies_give_the_same_lock(finished: Repo, tmp_path):
     other = fresh_copy(tmp_path / "another clone", tmp_path)
     other.dvc("repro")
@@ -161,6 +162,7 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_to_the_same_bytes(finished: Repo, tmp_path, monkeypatch, capsys):
     """Killed as it starts and at several moments; and what another training left is never taken for this one's."""
     repo = finished.copy(tmp_path / "repo")

@@ -152,6 +152,7 @@ def test_a_deblurgan_is_converted_whether_or_not_dropout_is_in_its_list(tmp_path
     assert found.error < 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tensors", [random_tensors(), random_resnet()])
 def test_every_tensor_matters_to_the_definition(tensors):
     """What a conversion is proved by would not notice a tensor that is not used."""

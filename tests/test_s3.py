@@ -50,6 +50,7 @@ def stored(s3, bucket: str) -> set[str]:
     return {"".join(key.split("/")[-2:]) for key in keys}
 
 
+@pytest.mark.long
 def test_round_trip_through_four_buckets(finished: Repo, s3, server, tmp_path):
     repo = finished.copy(tmp_path / "repo")
     env = environment(server)

@@ -129,6 +129,7 @@ CANNED = {
 }
 
 
+@pytest.mark.long
 def test_a_training_there_that_is_interrupted_gives_what_one_here_gives(platform, monkeypatch, capsys):
     """Machines are taken away, once with notice and once without; then nothing is trained a second time."""
     monkeypatch.setattr(reporting, "PERIOD", 0.05)
@@ -227,6 +228,7 @@ def test_a_training_that_goes_on_repeats_no_line(tmp_path, capsys):
         assert capsys.readouterr().out.count("step=") == 3
 
 
+@pytest.mark.long
 def test_a_failure_there_is_one_line_here_and_the_next_run_goes_on(platform, repository, monkeypatch):
     edit_params(Path(), {"train": {"steps": 4}})
     made = bundle.channels

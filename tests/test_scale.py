@@ -79,6 +79,7 @@ def cluster(tmp_path_factory):
         yield address
 
 
+@pytest.mark.long
 def test_outputs_do_not_depend_on_the_workers(sources, monkeypatch, cluster):
     monkeypatch.setenv(WORKERS, "1")
     alone = run_stages(sources)
@@ -88,6 +89,7 @@ def test_outputs_do_not_depend_on_the_workers(sources, monkeypatch, cluster):
     assert run_stages(sources) == alone
 
 
+@pytest.mark.long
 def test_restoring_does_not_depend_on_the_workers(workspace, monkeypatch, cluster):
     """One process, several, and those of a cluster: each measures and restores all anew."""
     rng = np.random.default_rng(0)

@@ -89,6 +89,7 @@ def test_with_instance_norm_tiles_stay_near_the_whole_and_have_no_seams():
     assert across.max() < 4 * np.median(across) + 1e-3  # no column stands out
 
 
+@pytest.mark.long
 def test_with_local_attention_tiles_stay_near_the_whole():
     """A tile has the statistics of its own pixels where a window reaches beyond it."""
     generator = busy(build_generator(LOCAL))

@@ -131,6 +131,7 @@ def test_a_checkpoint_of_ones_own_is_converted(workspace, capsys):
         command.main(["convert", str(path), "--output", "a.h5"])
 
 
+@pytest.mark.long
 def test_a_converted_model_deblurs_photos(workspace, published):
     command.main(["convert", str(published), "--output", "some.keras"])
     photo = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
