@@ -573,7 +573,7 @@ def test_who_stops_listening_ends_the_photo(process, tmp_path):
 def test_notes_of_the_command_stand_beside_the_photo(process, tmp_path):
     path = tmp_path / "a name with spaces.png"
     Image.fromarray(data.coffee()).save(path)
-    order = Order(path, tmp_path / "out", (*UNSHARP, "--auto"))
+    order = Order(path, tmp_path / "out", (*UNSHARP, "--skip-sharp"))
     order.folder.mkdir()
     found = last(process, order)
     assert found.notes == ("does not look blurred: left as it is",)

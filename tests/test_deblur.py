@@ -714,7 +714,7 @@ def test_photos_that_do_not_look_blurred_can_be_left_as_they_are(tmp_path, model
         Image.fromarray(image).save(tmp_path / "in" / name)
     deblurred(tmp_path / "in", "--output", tmp_path / "all", model=model)
     assert "/in/" not in capsys.readouterr().err
-    deblurred(tmp_path / "in", "--output", tmp_path / "auto", "--auto", "--compare", model=model)
+    deblurred(tmp_path / "in", "--output", tmp_path / "auto", "--skip-sharp", "--compare", model=model)
     shown = capsys.readouterr()
     assert "sharp.jpg does not look blurred: left as it is" in shown.err
     assert "1 of 3 deblurred" in shown.out
@@ -846,8 +846,8 @@ def test_two_files_are_never_written_under_one_name(tmp_path, model, capsys):
         (["a.png"], "the following arguments are required: --output"),
         (["a.png", "--output", "out", "--strength", "2"], "'2' is not a number from 0 to 1"),
         (["a.png", "--output", "out", "--always", "--algorithm", "wiener"], "--always is for the network, not for"),
-        (["a.png", "--output", "out", "--always", "--auto"], "argument --auto: not allowed with argument --always"),
-        (["a.png", "--output", "out", "--video", "--auto"], "--compare and --auto are for photos, not for --video"),
+        (["a.png", "--output", "out", "--always", "--skip-sharp"], "argument --skip-sharp: not allowed with"),
+        (["a.png", "--output", "out", "--video", "--skip-sharp"], "--compare and --skip-sharp are for photos"),
         (["a.png", "--output", "out", "--tile", "some"], "'some' is neither auto, nor off, nor a number of pixels"),
     ],
 )

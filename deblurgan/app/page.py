@@ -65,8 +65,8 @@ class PhotosTab:
                 self.about = gr.Markdown(first.about, elem_id="about")
                 self.strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
                 with gr.Accordion("More options", open=False):
-                    self.auto = gr.Checkbox(
-                        label="Leave photos that do not look blurred as they are (--auto)", elem_id="auto"
+                    self.skip_sharp = gr.Checkbox(
+                        label="Leave photos that do not look blurred as they are (--skip-sharp)", elem_id="skip-sharp"
                     )
                     self.ensemble = gr.Checkbox(
                         label="Average eight positions: slightly better, eight times as long (--ensemble)",
@@ -103,7 +103,7 @@ class PhotosTab:
         self.start.click(self.hold, self.photos, None, queue=False, **PRIVATE)
         running = self.start.click(
             self.run,
-            [self.photos, self.model, self.strength, self.auto, self.ensemble],
+            [self.photos, self.model, self.strength, self.skip_sharp, self.ensemble],
             views,
             concurrency_limit=1,
             api_visibility="private",
@@ -138,7 +138,13 @@ class PhotosTab:
         self.folders.hold(str(request.session_hash), map(Path, (photos or [])[:MOST]))
 
     def run(
-        self, photos: list[str] | None, name: str, strength: float, auto: bool, ensemble: bool, request: gr.Request
+        self,
+        photos: list[str] | None,
+        name: str,
+        strength: float,
+        skip_sharp: bool,
+        ensemble: bool,
+        request: gr.Request,
     ) -> Iterator[dict[Any, Any]]:
         """Restore a batch, and show how far it is."""
         session = str(request.session_hash)
@@ -151,7 +157,7 @@ class PhotosTab:
             return
         arguments = [*choice.arguments]
         arguments += ["--strength", f"{strength:g}"] if strength != 1 else []
-        arguments += ["--auto"] if auto else []
+        arguments += ["--skip-sharp"] if skip_sharp else []
         arguments += ["--ensemble"] if ensemble and choice.neural else []
         arguments += ["--memory", f"{self.memory:g}"] if self.memory != MEMORY else []
         self.folders.drop(session)

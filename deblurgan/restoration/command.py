@@ -87,10 +87,10 @@ def hint(model: Path) -> str:
 
 
 def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: argparse.Namespace) -> bool:
-    """Deblur one file, and say whether: it may be left as it is, by `--auto`, the network or blind deconvolution."""
+    """Deblur one file, and say whether: `--skip-sharp`, the network and blind deconvolution leave some."""
     restorer.left_out()  # of a photo that failed
     photo = read_photo(path, restorer.check)
-    left = options.auto and does_not_look_blurred(photo)
+    left = options.skip_sharp and does_not_look_blurred(photo)
     if left:
         tqdm.write(f"deblur: note: {path} does not look blurred: left as it is", file=sys.stderr)
     look = restorer.look(photo) if not left or options.show_kernel else Look()
@@ -113,7 +113,7 @@ def deblur_photo(restorer: Restorer, path: Path, results: list[Path], options: a
 
 
 def does_not_look_blurred(photo: Photo) -> bool:
-    """What `--auto` leaves."""
+    """What `--skip-sharp` leaves."""
     from deblurgan.cleaning.sharpness import looks_sharp
 
     return looks_sharp(photo.colours)

@@ -97,7 +97,9 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
     harmless = parser.add_mutually_exclusive_group()
     harmless.add_argument(
-        "--auto", action="store_true", help="leave photos that do not look blurred as they are, whatever the algorithm"
+        "--skip-sharp",
+        action="store_true",
+        help="leave photos that do not look blurred as they are, whatever the algorithm",
     )
     harmless.add_argument(
         "--always",
@@ -129,11 +131,11 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     for name in ("ensemble", "always"):
         if getattr(options, name) and options.algorithm not in ("deblurgan", "auto"):
             parser.error(f"--{name} is for the network, not for --algorithm {options.algorithm}")
-    if options.video and (options.compare or options.auto):
-        parser.error("--compare and --auto are for photos, not for --video")
+    if options.video and (options.compare or options.skip_sharp):
+        parser.error("--compare and --skip-sharp are for photos, not for --video")
     if options.algorithm not in BLIND and (options.kernel_size or options.show_kernel):
         parser.error("--kernel-size and --show-kernel are for --algorithm blind and auto")
     if options.video and options.algorithm in BLIND:
         parser.error(f"--algorithm {options.algorithm} is for photos, not for --video")
-    options.auto = options.auto or options.algorithm == "auto"
+    options.skip_sharp = options.skip_sharp or options.algorithm == "auto"
     return options
