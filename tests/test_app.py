@@ -190,28 +190,21 @@ def test_what_nobody_touches_is_swept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["examples", "fresh"]
 
 
-def test_what_an_upload_has_brought_stays_until_all_is_there(tmp_path):
+def test_what_an_upload_has_brought_stays_until_all_is_there(tmp_path, monkeypatch):
     folders = Folders(tmp_path)
     with folders.upload() as came:
         (tmp_path / "first").write_bytes(b"1")
         (tmp_path / "older").write_bytes(b"1")
         os.utime(tmp_path / "older", (1, 1))
         ((began, _),) = folders.coming.values()
-        later = began + 10 * HALF
-
-        def sweep_later():
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("time.time", lambda: later)
-                came_late()
-                folders.sweep()
-
-        came_late = came
-        sweep_later()
-        assert [path.name for path in tmp_path.iterdir()] == ["first"]
-        came_late = dict  # nothing comes any more
-        later += 10 * HALF
-        sweep_later()
-        assert not list(tmp_path.iterdir())
+        with monkeypatch.context() as later:
+            later.setattr("time.time", lambda: began + 10 * HALF)
+            came()
+            folders.sweep()
+            assert [path.name for path in tmp_path.iterdir()] == ["first"]
+            later.setattr("time.time", lambda: began + 20 * HALF)  # nothing comes any more
+            folders.sweep()
+            assert not list(tmp_path.iterdir())
     assert not folders.coming
 
 

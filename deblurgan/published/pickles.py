@@ -112,7 +112,7 @@ class _Machine:
 
     def do(self, name: str, argument: Any) -> None:
         """Carry one instruction out."""
-        stack = self.stack
+        stack = self.stack  # until a mark begins or ends
         if name in ("PROTO", "FRAME"):
             return
         if name in PLAIN:
