@@ -182,7 +182,7 @@ def test_the_average_follows_the_generator():
     gan = model(ema=0.5)
     start = gan.generator.get_weights()
     gan.train_step(batch())
-    keep = 1 / 11  # min(ema, step / (step + 10)) at step 1
+    keep = 1 / 4  # min(ema, step / (step + 3)) at step 1
     for a, b, c in zip(start, gan.generator.get_weights(), gan.averaged.get_weights(), strict=True):
         np.testing.assert_allclose(c, keep * a + (1 - keep) * b, atol=1e-6)
 

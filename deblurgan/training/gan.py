@@ -25,6 +25,10 @@ if keras.backend.backend() == "jax":
 else:
     from deblurgan.training.step_tensorflow import Steps, on_cpu
 
+RAMP = 3
+"""Of t steps, the average holds about the last t / RAMP until `settings.ema` holds fewer: shorter averages of short
+trainings are noisier, and their scores on photos of other kinds are lower."""
+
 
 class DeblurGAN(Steps):
     """Generator and critic trained against each other (WGAN-GP), with reconstruction losses: pixel and perceptual.
@@ -149,7 +153,7 @@ class DeblurGAN(Steps):
         CVPR 2022).
         """
         step, share = ops.cast(step, "float32"), self.settings.init_share
-        keep = ops.minimum(self.settings.ema, step / (step + 10))
+        keep = ops.minimum(self.settings.ema, step / (step + RAMP))
         if self.start:
             weights = [(1 - share) * weight + share * first for weight, first in zip(weights, self.start, strict=True)]
         return [keep * average + (1 - keep) * weight for average, weight in zip(averaged, weights, strict=True)]
