@@ -12,7 +12,7 @@ from deblurgan.restoration import restraint
 from deblurgan.restoration.explosions import HARDLY
 from deblurgan.restoration.photo_files import Photo
 from deblurgan.restoration.restorer import Restorer
-from deblurgan.restoration.restraint import ALL, NOTHING, moved, restrain
+from deblurgan.restoration.restraint import MOVED, REMOVED, moved, removed, restrain
 from deblurgan.restoration.tiles import Method, restore
 from deblurgan.restoration.traits import guarded
 
@@ -36,38 +36,98 @@ def test_a_shift_is_measured_in_pixels(pixels, axis):
     assert moved(before, after) == pytest.approx(pixels, rel=0.02)
 
 
+@pytest.mark.parametrize("radius", [0.3, 0.5, 0.7, 1])
+@pytest.mark.parametrize("grain", [1.5, 3])
+def test_a_mild_blur_is_measured_by_its_radius(radius, grain):
+    """Of a Gaussian in two dimensions, the mean square distance from its centre is twice its variance."""
+    noise = np.fft.fft2(np.random.default_rng(0).normal(size=(300, 200)))
+    sharp, blurred = (
+        np.fft.ifft2(ndimage.fourier_gaussian(noise, deviation)).real[..., None].repeat(3, axis=2)
+        for deviation in (grain, np.hypot(grain, radius / np.sqrt(2)))
+    )
+    assert removed(blurred, sharp) == pytest.approx(radius, rel=0.1)
+    assert removed(sharp, blurred) == 0
+
+
 @given(st.integers(1, 600), st.integers(1, 40), st.floats(0, 0.5), st.integers(0, 99))
 def test_rows_that_are_worked_on_at_a_time_make_no_difference(height, width, strength, seed):
     rng = np.random.default_rng(seed)
-    before, correction = rng.uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
-    after = before + np.float32(strength) * correction
+    before, other = rng.uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
+    after = before + np.float32(strength) * (other - before)
     grey = before.mean(axis=2)
+    change = after.mean(axis=2) - grey
+    least = restraint.LEAST**2 * grey.size
     gradients = sum(np.square(np.gradient(grey, axis=axis)).sum() for axis in (0, 1) if grey.shape[axis] > 1)
-    expected = np.sqrt(np.square(after.mean(axis=2) - grey).sum() / (gradients + restraint.LEAST**2 * grey.size))
+    expected = np.sqrt(np.square(change).sum() / (gradients + least))
     assert moved(before, after) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    laplacian = ndimage.gaussian_laplace(grey, 1, mode="nearest")
+    agreement = -(ndimage.gaussian_filter(change, 1, mode="nearest") * laplacian).sum()
+    expected = 2 * np.sqrt(max(agreement, 0) / (np.square(laplacian).sum() + least))
+    assert removed(before, after) == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
-@given(st.floats(0, 1.2), st.integers(0, 99))
-def test_a_small_correction_is_taken_back_a_large_one_kept_and_one_between_in_part(pixels, seed):
-    before = smooth(40, 300, seed)
-    wrong = smooth(40, 300, seed + 1)
-    correction = wrong * pixels / moved(before, before + wrong)
-    after = before + correction
+def shift(image):
+    """What a shift by a pixel changes: it moves edges, and sharpens none."""
+    return np.gradient(image, axis=1)
+
+
+def sharpening(image):
+    """What a blur of an RMS radius of 2 pixels changes, but for higher orders: it sharpens edges, and moves none."""
+    return -ndimage.gaussian_laplace(image, 1, axes=(0, 1))
+
+
+def corrected(before, by, measure, pixels):
+    """An image with a correction that the measure gives so many pixels, and the correction."""
+    wrong = by(before)
+    unit = measure(before, before + wrong)
+    correction = np.float32(pixels / unit if measure is moved else (pixels / unit) ** 2) * wrong
+    return before + correction, correction
+
+
+WAYS = [(shift, moved, MOVED), (sharpening, removed, REMOVED)]
+
+
+@given(st.sampled_from(WAYS), st.floats(0, 2.5), st.integers(0, 99))
+def test_a_small_correction_is_taken_back_a_large_one_kept_and_one_between_in_part(way, times, seed):
+    by, measure, (nothing, everything) = way
+    pixels = times * everything
+    before = smooth(60, 300, seed)
+    after, correction = corrected(before, by, measure, pixels)
     share = restrain(before, after)
-    assert share == pytest.approx(np.clip((pixels - NOTHING) / (ALL - NOTHING), 0, 1), abs=1e-3)
+    assert share == pytest.approx(np.clip((pixels - nothing) / (everything - nothing), 0, 1), abs=1e-2)
     np.testing.assert_allclose(after, before + share * correction, atol=1e-6)
-    if pixels < 0.99 * NOTHING:
+    if pixels < 0.99 * nothing:
         np.testing.assert_array_equal(after, before)
 
 
-def test_a_larger_correction_never_becomes_a_smaller_one():
-    before, wrong = smooth(60, 80), smooth(60, 80, 1)
+@pytest.mark.parametrize(("by", "measure", "limits"), WAYS)
+def test_a_larger_correction_never_becomes_a_smaller_one(by, measure, limits):
+    before = smooth(60, 80)
     found = []
-    for pixels in np.linspace(0, 1, 41):
-        after = before + wrong * np.float32(pixels / moved(before, before + wrong))
+    for pixels in np.linspace(0, 3 * limits[1], 41):
+        after, _ = corrected(before, by, measure, pixels)
         restrain(before, after)
         found.append(float(np.abs(after - before).mean()))
     assert found == sorted(found)
+
+
+@pytest.mark.parametrize("noise", [0, 2, 5])
+def test_noise_that_is_taken_away_is_no_blur(noise):
+    sharp = smooth(200, 300, sigma=1.5)
+    noisy = sharp + np.random.default_rng(0).normal(0, noise / 127.5, sharp.shape).astype(np.float32)
+    assert removed(noisy, sharp) == 0
+    assert restrain(noisy, sharp.copy()) == 0
+
+
+@pytest.mark.parametrize("noise", [0, 1, 3])
+def test_the_true_correction_of_a_mild_blur_is_kept(noise):
+    """An RMS radius of 1.4 pixels moves edges by less than the limit, and is found all the same."""
+    sharp = smooth(200, 300)
+    blurred = ndimage.gaussian_filter(sharp, (1, 1, 0))
+    grain = np.random.default_rng(0).normal(0, noise / 127.5, sharp.shape).astype(np.float32)
+    before, after = blurred + grain, sharp + grain
+    assert moved(before, after) < MOVED[1]
+    assert restrain(before, after) == 1
 
 
 @pytest.mark.parametrize("length", [9, 15, 31])
@@ -86,7 +146,7 @@ def test_a_plain_background_hides_no_correction():
     before, after = (np.ones((800, 900, 3), np.float32) for _ in range(2))
     sharp = smooth(64, 64, sigma=1)
     before[:64, :64], after[:64, :64] = ndimage.gaussian_filter(sharp, (3, 3, 0)), sharp
-    assert moved(before, after) > ALL
+    assert moved(before, after) > MOVED[1]
 
 
 def test_images_of_one_colour_stay():
