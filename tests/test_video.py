@@ -669,7 +669,7 @@ def test_memory_does_not_grow_with_a_clip(tmp_path):
         return peak
 
     most(2)  # imports
-    assert most(60) < most(12) + 320 * 240 * 3
+    assert most(60) < most(12) + 10 * 320 * 240 * 3  # of 48 more; how many wait at a time varies
 
 
 def test_frames_of_a_clip_that_are_hardly_blurred_are_counted(tmp_path, capsys):

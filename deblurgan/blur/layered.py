@@ -81,6 +81,13 @@ def reach_of(motions: tuple[Motion, ...], height: int, width: int) -> int:
     return math.ceil(max(reaches)) + TAPS
 
 
+def _way_of(motions: tuple[Motion, ...], height: int, width: int) -> float:
+    """Length of the longest way that a pixel of a picture of this size goes, there and back, in pixels."""
+    corner = math.hypot(height, width) / 2
+    turned = [2 * corner * (abs(motion.roll) + math.expm1(abs(motion.zoom))) for motion in motions]
+    return max(np.abs(np.diff(m.path)).sum() + turn for m, turn in zip(motions, turned, strict=True))
+
+
 def layered_blur(image: np.ndarray, motions: tuple[Motion, ...], seed: int, *, linear: bool = True) -> np.ndarray:
     """Blur a photo whose background moves by the first motion, and a region of it by each of the others.
 
@@ -113,7 +120,7 @@ def frames_of(image: np.ndarray, motions: tuple[Motion, ...], seed: int) -> Iter
     channels = [Image.fromarray(np.ascontiguousarray(padded[..., i])) for i in range(3)]
     rng = np.random.default_rng(seed)
     regions = [_Region.drawn(rng, height, width, margin) for _ in motions[1:]]
-    count = min(MOST, max(FEWEST, math.ceil(2 * (margin - TAPS) / STEP)))
+    count = min(MOST, max(FEWEST, math.ceil(_way_of(motions, height, width) / STEP)))
     for i in range(count):
         moment = (i + 0.5) / count
         frame = _moved(channels, motions[0].at(moment), margin, (0, 0, width, height))
