@@ -17,9 +17,9 @@ from scipy import ndimage
 MOVED = 0.2, 0.25
 REMOVED = 0.7, 0.75
 """Pixels up to which a correction is taken back, and from which it is kept; between them, a share of it. Of the two
-shares, the larger one holds. Chosen with the pretrained generator and that of the default run, on BSDS500's 200 training
-photos, as they are and with a blur of 0.5 pixels: of these the latter generator takes less than 0.65 pixels, but for three
-photos with a background out of focus."""
+shares, the larger one holds. Chosen with the pretrained generator and that of the default run, on the 200 training
+photos of BSDS500, as they are and with a blur of 0.5 pixels. The latter generator takes up to 0.68 pixels from them,
+but for one photo with a background out of focus."""
 LEAST = 0.2 / 255
 """Of values in [-1, 1], a tenth of a grey level: the gradient that each place has at least. A flat image has none."""
 SCALE = 1.0
