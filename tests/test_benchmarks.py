@@ -268,8 +268,8 @@ def test_real_frames(monkeypatch, capsys, tmp_path, tiny_model):
 
 @pytest.mark.parametrize(("options", "left"), [((), 1), (("--always",), 0)])
 def test_real_frames_that_are_hardly_blurred_are_left(monkeypatch, capsys, tmp_path, tiny_model, options, left):
-    for limits in ("MOVED", "REMOVED"):
-        monkeypatch.setattr(restraint, limits, (5, 6))
+    monkeypatch.setattr(restraint, "NOTHING", 5)
+    monkeypatch.setattr(restraint, "ALL", 6)
     picture(tmp_path / "photos/a.png", 1)
     called(monkeypatch, real_frames, tiny_model, "--sharp", tmp_path / "photos", *options)
     row = capsys.readouterr().out.splitlines()[2]
