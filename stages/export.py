@@ -15,7 +15,7 @@ from deblurgan.export.checking import checked
 from deblurgan.export.litert_file import litert_bytes
 from deblurgan.export.metadata import metadata_of
 from deblurgan.export.onnx_file import onnx_bytes
-from deblurgan.files import new_file, require, write_json
+from deblurgan.files import new_file, remove_partials, require, write_json
 from deblurgan.layout import find_pairs
 from deblurgan.networks.model_files import load_generator
 
@@ -29,6 +29,7 @@ METRICS = Path("metrics/export.json")
 def main() -> None:
     """Run the stage."""
     require(DATA, MODEL)
+    remove_partials(MODEL.parent)  # which a killed training or export left
     pairs = list(find_pairs(DATA))
     if not pairs:
         print(f"export: note: no pair in {DATA}: the files are compared with Keras on an image of shapes and noise")

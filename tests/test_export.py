@@ -185,7 +185,10 @@ def with_exports(ready, models):
 
 
 def test_the_stage_writes_both_files_and_what_they_lose(ready, models):
+    killed = stages.export.ONNX.with_name(f".{stages.export.ONNX.name}.0123abcd.partial")
+    killed.write_bytes(b"half")
     stages.export.main()
+    assert not killed.exists()
     found = json.loads(stages.export.METRICS.read_text())
     assert found["crops"] == 3
     assert found["onnx"]["largest_difference"] < 1e-4
