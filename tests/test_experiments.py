@@ -93,6 +93,7 @@ def test_a_start_that_cannot_be_had_is_one_line(name, said, monkeypatch, tmp_pat
         find_model(name, Path("models/generator.keras"))
 
 
+@pytest.mark.long
 def test_queued_pair_of_experiments(repo: Repo, queued: str):
     assert queued.count("Success") == 2, queued
     rows = json.loads(repo.dvc("exp", "show", "--json"))

@@ -14,6 +14,8 @@ from deblurgan.restoration.explosions import Guard, exploded
 from deblurgan.restoration.neural import restoring, with_global_means
 from deblurgan.restoration.tiles import Method, restore
 
+pytestmark = pytest.mark.usefixtures("eager")  # to compile a generator takes longer than to run it once
+
 LOCAL = SMALL.model_copy(
     update={"architecture": "nafnet", "attention": "local", "norm": "layer", "upsample": "shuffle"}
 )

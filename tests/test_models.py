@@ -40,7 +40,7 @@ def test_the_papers_networks_have_the_papers_sizes():
 @pytest.mark.parametrize("architecture", ["resnet", "nafnet", "unet"])
 @pytest.mark.parametrize("norm", ["instance", "layer", "none"])
 @pytest.mark.parametrize("upsample", ["transpose", "resize", "shuffle"])
-def test_output_has_the_shape_and_range_of_the_input(architecture, norm, upsample):
+def test_output_has_the_shape_and_range_of_the_input(architecture, norm, upsample, eager):
     changes = {"architecture": architecture, "norm": norm, "upsample": upsample}
     generator = build_generator(RANDOM.model_copy(update=changes))
     step = {"resnet": 4, "nafnet": 16, "unet": 8}[architecture]
@@ -236,7 +236,7 @@ def test_what_is_no_generator_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 300), (7, 5), (16, 16), (17, 31), (64, 48)])
 @pytest.mark.parametrize("architecture", ["resnet", "nafnet"])
-def test_any_size_comes_back_in_its_size(size, architecture):
+def test_any_size_comes_back_in_its_size(size, architecture, eager):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     same, other = (
         build_generator(kind.model_copy(update={"architecture": architecture, "blocks": 1}))
