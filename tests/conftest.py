@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -18,9 +17,6 @@ from ruamel.yaml import YAML
 
 from deblurgan.parallel import usable_cores
 from deblurgan.params import Generator
-
-if TYPE_CHECKING:
-    import keras
 
 NOT_OURS = (
     "AWS_", "COLUMNS", "CUBLAS_", "DEBLURGAN_", "DVC_", "FORCE_COLOR", "GIT_", "HF_", "JAX_", "KAGGLE", "KERAS_",
@@ -80,16 +76,6 @@ TINY = {
     "evaluate": {"panels": 1},
 }
 """What makes the whole pipeline run in seconds."""
-
-
-def changing(seed: int = 2) -> "keras.Model":
-    """A generator with random weights that changes images so much that no correction is taken back."""
-    from deblurgan.networks.generators import build_generator
-
-    generator = build_generator(SMALL, seed)
-    head = generator.get_layer("head")
-    head.set_weights([2 * weights for weights in head.get_weights()])
-    return generator
 
 
 def edit_params(root: Path, changes: dict) -> None:

@@ -54,6 +54,10 @@ class Motion:
         offset = self.path[round(moment * (len(self.path) - 1))]
         return offset, self.roll * (2 * moment - 1), math.exp(self.zoom * (2 * moment - 1))
 
+    def turned(self, height: int, width: int) -> float:
+        """How far roll and zoom take a corner of a picture of this size from its place, in pixels."""
+        return math.hypot(height, width) / 2 * (abs(self.roll) + math.expm1(abs(self.zoom)))
+
 
 def random_motion(rng: np.random.Generator, path: np.ndarray) -> Motion:
     """Add roll and zoom to a path, complex offsets in pixels, which is moved to mean 0.
@@ -76,16 +80,12 @@ def random_region(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 
 def reach_of(motions: tuple[Motion, ...], height: int, width: int) -> int:
     """From how far away light comes into a pixel of a picture of this size, in pixels."""
-    corner = math.hypot(height, width) / 2
-    reaches = [np.abs(m.path).max() + corner * (abs(m.roll) + math.expm1(abs(m.zoom))) for m in motions]
-    return math.ceil(max(reaches)) + TAPS
+    return math.ceil(max(np.abs(m.path).max() + m.turned(height, width) for m in motions)) + TAPS
 
 
 def _way_of(motions: tuple[Motion, ...], height: int, width: int) -> float:
-    """Length of the longest way that a pixel of a picture of this size goes, there and back, in pixels."""
-    corner = math.hypot(height, width) / 2
-    turned = [2 * corner * (abs(motion.roll) + math.expm1(abs(motion.zoom))) for motion in motions]
-    return max(np.abs(np.diff(m.path)).sum() + turn for m, turn in zip(motions, turned, strict=True))
+    """Length of the longest way that a pixel of a picture of this size goes, in pixels."""
+    return max(np.abs(np.diff(m.path)).sum() + 2 * m.turned(height, width) for m in motions)
 
 
 def layered_blur(image: np.ndarray, motions: tuple[Motion, ...], seed: int, *, linear: bool = True) -> np.ndarray:

@@ -23,7 +23,8 @@ ROWS, MARGIN = 256, 4
 """Rows that are worked on at a time, as a large photo's gradients would take as much memory as the photo; and how many
 more to each side the Gaussian reaches to."""
 PLACES = np.arange(-MARGIN, MARGIN + 1)
-GAUSSIAN = np.exp(-(PLACES**2) / 2) / np.exp(-(PLACES**2) / 2).sum()
+GAUSSIAN = np.exp(-(PLACES**2) / 2)
+GAUSSIAN /= GAUSSIAN.sum()
 """Of a standard deviation of a pixel: noise is smoothed by it before a Laplacian is taken."""
 CURVATURE = (PLACES**2 - 1) * GAUSSIAN
 """Its second derivative."""
@@ -101,17 +102,17 @@ def _strips(before: np.ndarray, after: np.ndarray) -> Iterator[tuple[np.ndarray,
         yield grey, after[rows].mean(axis=2) - grey, slice(top - rows.start, top - rows.start + ROWS)
 
 
-def _filtered(image: np.ndarray, *weights: np.ndarray) -> np.ndarray:
-    """Convolve along the axes with symmetric weights; beyond its borders the image goes on as at them."""
-    for axis, along in enumerate(weights):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (MARGIN, MARGIN)
-        padded, length = np.pad(image, pad, mode="edge").swapaxes(0, axis), image.shape[axis]
-        filtered = np.zeros_like(padded[:length])
-        for i, weight in enumerate(along):
-            filtered += np.float32(weight) * padded[i : i + length]
-        image = filtered.swapaxes(0, axis)
-    return image
+def _filtered(image: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Convolve columns and rows with symmetric weights; beyond its borders the image goes on as at them."""
+    height, width = image.shape
+    padded = np.pad(image, MARGIN, mode="edge")
+    columns = np.zeros_like(padded[:height])
+    for i, weight in enumerate(down.astype(np.float32)):
+        columns += weight * padded[i : i + height]
+    filtered = np.zeros_like(image)
+    for i, weight in enumerate(across.astype(np.float32)):
+        filtered += weight * columns[:, i : i + width]
+    return filtered
 
 
 def _sum_of_products(one: np.ndarray, other: np.ndarray) -> float:
