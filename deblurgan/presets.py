@@ -47,13 +47,14 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
-    """The values of `-S key=value` options of `dvc exp run`, nested; None if one is a sweep or no plain value."""
+    """The values of `-S key=value` options of `dvc exp run`, nested; None for a sweep, no plain value, another file."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-S", "--set-param", action="append", default=[])
     values: dict[str, Any] = {}
     for text in parser.parse_known_args(arguments)[0].set_param:
         key, _, value = text.partition("=")
-        if "(" in value or ("," in value and value[0] not in "[\"'"):
+        key = key.removeprefix("params.yaml:")
+        if ":" in key or "(" in value or ("," in value and value[0] not in "[\"'"):
             return None
         try:
             leaf = YAML(typ="safe", pure=True).load(value)
@@ -65,6 +66,8 @@ def set_on_the_way(arguments: list[str]) -> dict[str, Any] | None:
     return values
 
 
+NO_FOLDERS = {"bundled", "none", "lite", "api"}
+"""Values of `fetch_unsplash.source` that name no folder."""
 APART = {"--queue", "--temp"}
 """Options of `dvc exp run` by which an experiment runs in a folder of its own, which has what git and DVC have."""
 
@@ -100,8 +103,10 @@ def check_that_all_is_there(p: Params, *, apart: bool = False) -> None:
     if p.fetch_unsplash.source == "api":
         Client.from_environment()
     start = p.train.init_from if p.train.init_from and Path(p.train.init_from).suffix == ".keras" else None
+    photos = p.fetch_unsplash.source
     named = {
         "train.init_from": start,
+        "fetch_unsplash.source": None if photos in NO_FOLDERS or "://" in photos else photos,
         "fetch_unsplash.lite": p.fetch_unsplash.lite if p.fetch_unsplash.source == "lite" else None,
         "train.vgg_weights": p.train.vgg_weights if p.train.lambda_content else None,
         "evaluate.vgg_weights": p.evaluate.vgg_weights,
@@ -118,6 +123,23 @@ def check_that_all_is_there(p: Params, *, apart: bool = False) -> None:
         download()
 
 
+BACK = "`git checkout HEAD params.yaml dvc.lock metrics && dvc checkout`"
+"""Takes the working tree back to the last commit."""
+
+
+def uncommitted(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that differ from the last commit's params.yaml, by dotted keys; none where git does not know."""
+    found = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True)
+    try:
+        before = YAML(typ="safe", pure=True).load(found.stdout)
+    except YAMLError:
+        return {}
+    if found.returncode or not isinstance(before, dict):
+        return {}
+    committed = dict(flattened(before))
+    return {key: value for key, value in flattened(values) if value != committed.get(key)}
+
+
 def run(command: list[str]) -> int:
     """Run DVC; where it fails and the parameters are left changed, say how to go on and how to go back."""
     path = Path("params.yaml")
@@ -127,7 +149,7 @@ def run(command: list[str]) -> int:
     if code and path.read_bytes() != before:
         print(
             "preset: params.yaml holds the preset's values now: `dvc repro` goes on with them; back to the commit, "
-            "without edits that are not in it: `git checkout HEAD params.yaml dvc.lock metrics && dvc checkout`",
+            f"without edits that are not in it: {BACK}",
             file=sys.stderr,
         )
     return code
@@ -152,9 +174,15 @@ def options(name: str, arguments: list[str]) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
         raise UserError(f"no preset {name!r} in {PRESETS}/: there are {known}")
-    changes = read_yaml(path)
-    values = merged(read_yaml("params.yaml"), changes)
+    changes, own = read_yaml(path), read_yaml("params.yaml")
+    values = merged(own, changes)
     p = check(values, f"params.yaml with {path}")
+    named = dict(flattened(merged(changes, set_on_the_way(arguments) or {})))
+    if kept := [f"{key} = {value!r}" for key, value in uncommitted(own).items() if key not in named]:
+        print(
+            f"preset: note: values of params.yaml that are not committed stay: {', '.join(kept)}; without them: {BACK}",
+            file=sys.stderr,
+        )
     if (further := set_on_the_way(arguments)) is not None:
         if further:
             p = check(merged(values, further), f"params.yaml with {path} and -S")
@@ -167,9 +195,12 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__.strip(), "\n")
         paths = sorted(PRESETS.glob("*.yaml"))
-        width = max((len(path.stem) for path in paths), default=0)
+        if not paths:
+            raise UserError(f"no preset in {PRESETS.resolve()}: run it in the repository's folder")
+        width = max(len(path.stem) for path in paths)
         for path in paths:
-            print(f"{path.stem:{width}s}  {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+            about = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+            print(f"{path.stem:{width}s}  {about}")
         return
     name, *rest = arguments
     sys.exit(run([sys.executable, "-m", "dvc", "exp", "run", *options(name, rest), *rest]))

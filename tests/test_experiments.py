@@ -176,6 +176,11 @@ def paper(workspace, monkeypatch) -> list:
             "train.vgg_weights = 'vgg.h5': with --queue and --temp add -S train.vgg_weights=/",
         ),
         (["GOPRO_Large", "vgg.h5"], ["-S", "fetch_unsplash.source=api"], "needs a key in the environment variable"),
+        (
+            ["GOPRO_Large", "vgg.h5"],
+            ["-S", "fetch_unsplash.source=mine"],
+            "fetch_unsplash.source = 'mine': no such file",
+        ),
         (["GOPRO_Large", "vgg.h5"], ["-S", "train.stepz=1"], "params.yaml with presets/paper.yaml and -S: train.stepz"),
     ],
 )
@@ -194,6 +199,8 @@ def test_a_preset_that_cannot_run_changes_nothing(paper, workspace, there, furth
     [
         (["GOPRO_Large", "vgg.h5"], []),
         (["elsewhere"], ["--set-param=ingest_gopro.source=elsewhere", "-S", "train.lambda_content=0"]),
+        (["elsewhere"], ["-S", "params.yaml:ingest_gopro.source=elsewhere", "-S", "train.lambda_content=0"]),
+        (["GOPRO_Large", "vgg.h5"], ["-S", "other.yaml:key=1", "-S", "fetch_unsplash.source=s3://photos/mine"]),
         ([], ["-S", "ingest_gopro.source=/tmp", "-S", "train.lambda_content=0", "--queue"]),
         ([], ["--queue", "-S", "ingest_gopro.source=one,other"]),  # the stages see to sweeps
     ],
@@ -204,6 +211,28 @@ def test_a_preset_is_checked_with_what_is_set_on_the_way(paper, workspace, there
     with pytest.raises(SystemExit):
         presets.main(["paper", *further])
     assert paper[0][-len(further) :] == further or not further
+
+
+def test_a_preset_names_the_values_of_an_earlier_experiment_that_stay(paper, workspace, capsys, monkeypatch):
+    for name in ("GOPRO_Large", "vgg.h5"):
+        (workspace / name).mkdir()
+    presets.options("paper", [])  # where there is no repository
+    for command in (
+        ("init", "-q"),
+        ("add", "params.yaml"),
+        ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "A"),
+    ):
+        subprocess.run(["git", *command], check=True)
+    presets.options("paper", [])
+    assert capsys.readouterr().err == ""
+    edit_params(workspace, {"train": {"lambda_frequency": 50, "steps": 8, "lambda_content": 7}})
+    presets.options("paper", ["-S", "train.steps=6"])
+    said = capsys.readouterr().err
+    assert "stay: train.lambda_frequency = 50; without them: `git checkout HEAD params.yaml" in said
+    (workspace / "other").mkdir()
+    monkeypatch.chdir(workspace / "other")
+    with pytest.raises(UserError, match="in the repository's folder"):
+        presets.main([])
 
 
 @pytest.mark.parametrize(("code", "changed"), [(0, True), (1, True), (1, False)])
