@@ -67,7 +67,7 @@ def jobs(images: list[tuple[Path, Path]], out: Path, settings: Resize) -> Iterat
         if target == next_target:
             raise UserError(f"{one} and {other} would both become data/resized/{target}: rename one of their scenes")
     for folder, group in groupby(images, key=lambda image: image[1].parent):
-        rows = [(source.resolve(), out.resolve() / name) for source, name in group]
+        rows = [(source.absolute(), out.resolve() / name) for source, name in group]
         how = whole(settings) if folder == Path("unpaired") else settings
         yield from (ResizeJob(tuple(rows[i : i + BATCH]), how) for i in range(0, len(rows), BATCH))
 

@@ -57,6 +57,8 @@ def reported(stage: str) -> Iterator[None]:
         sys.exit(f"{stage}: error: {error}")
     except OSError as error:
         sys.exit(f"{stage}: error: {explained(error)}")
+    except MemoryError:
+        sys.exit(f"{stage}: error: the memory is short: stop other programs, or set DEBLURGAN_WORKERS=1; run it again")
     except KeyboardInterrupt:
         sys.exit(f"{stage}: interrupted; no half result was published, run it again")
 

@@ -254,12 +254,15 @@ def files_below(root: Path | str) -> list[Path]:
         A folder cannot be read.
     """
     root = Path(root)
+    top = os.path.realpath(root)
     found: list[Path] = []
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
-        if (real := os.path.realpath(folder)) in seen:
-            raise UserError(f"{folder} is a link to a folder that is there already: remove it")
-        seen.add(real)
+        real = os.path.realpath(folder)
+        if real in seen:  # which of both comes first is the file system's choice
+            link = next(one for one in (folder, seen[real]) if str(Path(top, os.path.relpath(one, root))) != real)
+            raise UserError(f"{link} leads to a folder that is there already: remove the link")
+        seen[real] = folder
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(folder, name) for name in names if not name.startswith(".")]
     for path in found:

@@ -46,6 +46,17 @@ def place_of(name: PurePath) -> Place | None:
     return None
 
 
+def split_name(photo: str) -> str:
+    """The part of a photo's id that splits it: photos that differ in suffix or folder alone stay together.
+
+    Examples
+    --------
+    >>> split_name("holiday"), split_name("holiday.1a2b3c4d")
+    ('holiday', 'holiday')
+    """
+    return re.sub(r"\.[0-9a-f]{8}$", "", photo)
+
+
 def scene_of(name: PurePath | str) -> str:
     """The scene of an image that is named relative to `data/clean`: part and name make it, the name alone does not.
 

@@ -4,6 +4,7 @@ ImageNet, as Keras publishes them (from the authors, Simonyan and Zisserman 2015
 """
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -55,7 +56,7 @@ def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         raise UserError(f"vgg_weights = {str(path)!r}: no such file; it is {FILE}, from {URL}")
     try:
         found = _of_npz(path) if path.suffix == ".npz" else _of_hdf5(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} does not hold VGG19's weights ({reason}); {FILE} does, from {URL}") from None
     before = 3

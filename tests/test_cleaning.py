@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, ImageFilter
 from scipy import ndimage
 
 import stages.clean
-from deblurgan.cleaning import duplicates
+from deblurgan.cleaning import conversion, duplicates
 from deblurgan.cleaning.conversion import Rejected, load_photo
 from deblurgan.cleaning.folder import clean_folder
 from deblurgan.cleaning.sharpness import blurriness, preview
@@ -139,6 +139,17 @@ def test_each_refusal_has_its_reason():
     assert reason(encoded(Image.fromarray(gradient()[..., 0].astype(np.float32)), "TIFF")) == "float data"
 
 
+def test_short_memory_is_no_fault_of_the_photo(monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(conversion, "is_clean", fails)
+    assert reason(photo()) == "truncated"  # there is room for such a small one: the file asks for too much
+    monkeypatch.setattr(np, "empty", fails)
+    with pytest.raises(MemoryError):
+        reason(photo())
+
+
 @settings(max_examples=200)
 @given(st.data())
 def test_damage_anywhere_is_a_reason_or_an_image(data):
@@ -248,7 +259,7 @@ def check_damaged(damaged: bytes):
     try:
         image, _ = load_photo(damaged, **LIMITS)
     except Rejected as refused:
-        assert str(refused) in {"not an image", "truncated", "too small", "too large", "animated", "float data"}
+        assert str(refused) in {"not an image", "truncated", "too small", "too large", "animated", "float data", "HDR"}
     else:
         assert image.mode == "RGB"
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, contents
 
 from deblurgan.errors import UserError
-from deblurgan.files import cache_directory, locked, new_directory, require
+from deblurgan.files import cache_directory, files_below, locked, new_directory, require
 
 
 def test_one_process_at_a_time_makes_a_directory(tmp_path):
@@ -26,6 +26,28 @@ def test_one_process_at_a_time_makes_a_directory(tmp_path):
     with new_directory(tmp_path / "out"):
         pass
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("link_first", [True, False])
+def test_of_a_folder_and_a_link_to_it_the_link_is_to_be_removed(tmp_path, monkeypatch, link_first):
+    """In whatever order the file system lists both."""
+    (tmp_path / "walk").mkdir()
+    (tmp_path / "walk/1.png").touch()
+    (tmp_path / "to walk").symlink_to(tmp_path / "walk")
+    walk = os.walk
+
+    def ordered(*arguments, **options):
+        for folder, folders, names in walk(*arguments, **options):
+            folders.sort(reverse=not link_first)
+            yield folder, folders, names
+
+    monkeypatch.setattr(os, "walk", ordered)
+    with pytest.raises(UserError, match=r"to walk leads to a folder .*: remove the link"):
+        files_below(tmp_path)
+    (tmp_path / "to walk").unlink()
+    (tmp_path / "walk/round").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"round leads to a folder"):
+        files_below(tmp_path)
 
 
 def test_what_came_back_under_a_deleted_name_is_not_published(tmp_path):

@@ -265,8 +265,17 @@ def test_missing_or_wrong_weights_are_one_line_and_never_random(tmp_path, monkey
     with pytest.raises(UserError, match=r"vgg_weights = .*none\.h5.*no such file; it is vgg19_weights"):
         vgg19.build_features(str(tmp_path / "none.h5"))
     (tmp_path / "text.h5").write_text("no weights")
+    np.savez(tmp_path / "whole.npz", a=1)
     with pytest.raises(UserError, match=r"text\.h5 does not hold VGG19's weights"):
         vgg19.build_features(str(tmp_path / "text.h5"))
+    for name, damage in (("empty", b""), ("cut", (tmp_path / "whole.npz").read_bytes()[:-9])):
+        (tmp_path / f"{name}.npz").write_bytes(damage)
+        with pytest.raises(UserError, match=rf"{name}\.npz does not hold VGG19's weights"):
+            vgg19.build_features(str(tmp_path / f"{name}.npz"))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    with pytest.raises(UserError, match=r"array\.npz does not hold VGG19's weights"):
+        vgg19.build_features(str(tmp_path / "array.npz"))
     np.savez(tmp_path / "other.npz", a=1)
     with pytest.raises(UserError, match=r"other\.npz does not hold VGG19's weights"):
         vgg19.build_features(str(tmp_path / "other.npz"))

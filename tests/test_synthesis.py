@@ -1,6 +1,7 @@
 """Pairs from photos and from high-speed video."""
 
 import csv
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -156,6 +157,24 @@ def test_what_is_not_the_same_is_made_again(workspace, blurred):
     for notes in (workspace / "cache/synthesized").iterdir():
         notes.write_text("{")
     assert anew(blurred) == (first, ["applied"])
+
+
+def test_links_into_dvcs_cache_make_the_same_pairs(workspace):
+    """As DVC lays them where its `cache.type` is symlink: what they lead to is named by a hash."""
+    edit_params(workspace, {"synthesize": {"frames_per_pair": 3}})
+    lay_photos(workspace, "a", "b")
+    lay_video(workspace / "data/clean/pairs/video/unsplit/walk/frames", range(3))
+    stages.synthesize.main()
+    first = contents(OUT)
+    for path in (workspace / "data/clean").rglob("*.png"):
+        hashed = workspace / "dvc" / hashlib.md5(path.read_bytes()).hexdigest()
+        hashed.parent.mkdir(exist_ok=True)
+        path.rename(hashed)
+        path.symlink_to(hashed)
+    shutil.rmtree(OUT)
+    stages.synthesize.main()
+    assert contents(OUT) == first
+    assert not any(path.is_symlink() for path in OUT.rglob("*"))
 
 
 def test_a_seed_is_of_the_pair():

@@ -701,12 +701,13 @@ def test_what_is_left_of_killed_trainings_goes_after_four_weeks(tmp_path, monkey
     for name, weeks in (("recent", 3), ("old", 5), ("mine", 5), ("at_work", 5)):
         folder = tmp_path / "train" / name
         folder.mkdir(parents=True)
-        (folder / "checkpoint.npz").touch()
+        for file in ("checkpoint.npz", ".checkpoint.npz.0123abcd.partial"):
+            (folder / file).touch()
         changed = time.time() - weeks * 7 * 86400
         os.utime(folder, (changed, changed))
     with locked(tmp_path / "train/at_work.lock"), scratch("mine") as mine:
         assert sorted(path.name for path in mine.parent.iterdir() if path.is_dir()) == ["at_work", "mine", "recent"]
-        assert (mine / "checkpoint.npz").exists()
+        assert [path.name for path in mine.iterdir()] == ["checkpoint.npz"]
 
 
 def two_checkpoints(folder) -> DeblurGAN:

@@ -22,11 +22,15 @@ import stages.clean
 import stages.fetch_unsplash
 from deblurgan.errors import UserError
 from deblurgan.images import read_rgb
+from deblurgan.layout import split_name
+from deblurgan.params import load
 from deblurgan.sources import rate_limit, web
+from deblurgan.sources.own_photos import find_own_photos
 from deblurgan.sources.photo_downloads import LeftOutPhotos, Wanted
 from deblurgan.sources.rate_limit import Allowance
 from deblurgan.sources.unsplash_api import UnsplashPhoto
 from deblurgan.sources.web import Gone
+from deblurgan.splits import split_by_hash
 
 OUT = Path("data/source/unsplash")
 RECORDED = REAL_DATA / "unsplash_api/extracted"
@@ -636,6 +640,20 @@ def test_photos_of_a_folder_never_share_a_name(workspace):
     assert {"sharp/a.jpg", "sharp/walk-1.jpg"} <= set(first)
     stages.fetch_unsplash.main()
     assert fetched() == first
+
+
+def test_a_new_photo_of_an_old_ones_name_moves_it_to_no_other_split(workspace):
+    """`DSC0000.heic` comes before `DSC0000.jpg`, and takes its id."""
+    names = [f"DSC{i:04d}" for i in range(20)]
+    lay_own(workspace / "mine", *(f"sharp/{name}.jpg" for name in names))
+    split = load().split
+    before, _ = find_own_photos("mine")
+    lay_own(workspace / "mine", *(f"sharp/{name}.heic" for name in names))
+    after, _ = find_own_photos("mine")
+    assert len({photo.id for photo in after}) == 40
+    where = [{p.name: split_by_hash(split_name(p.id), split) for p in photos} for photos in (before, after)]
+    assert where[0].items() <= where[1].items()
+    assert len(set(where[0].values())) > 1
 
 
 def test_photos_deep_in_folders_with_long_names_are_taken(workspace):

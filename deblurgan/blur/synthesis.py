@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from deblurgan import images
+from deblurgan import images, seeds
 from deblurgan.blur import convolution, frame_averaging, kinds, layered, trajectory
 from deblurgan.blur.convolution import add_noise
 from deblurgan.blur.frame_averaging import average_frames
@@ -23,7 +23,7 @@ from deblurgan.blur.kinds import Blur, draw_blur
 from deblurgan.errors import UserError
 from deblurgan.files import cache_directory, files_below, link_or_copy, sha256_of, write_json
 from deblurgan.images import read_rgb, write_png
-from deblurgan.layout import GOPRO_SCENE, Place, place_of
+from deblurgan.layout import GOPRO_SCENE, Place, place_of, split_name
 from deblurgan.params import Split, Synthesize
 from deblurgan.seeds import seed_for
 from deblurgan.splits import split_of, with_validation
@@ -70,7 +70,7 @@ class Earlier:
 
     def __init__(self, folder: Path, settings: Synthesize, seed: int) -> None:
         self.folder = folder.resolve()
-        modules = (convolution, frame_averaging, kinds, layered, trajectory, images)
+        modules = (convolution, frame_averaging, kinds, layered, trajectory, images, seeds)
         code = [sha256_of(file) for file in (__file__, *(inspect.getfile(module) for module in modules))]
         versions = [importlib.metadata.version(name) for name in ("numpy", "scipy", "pillow")]
         drawn = settings.model_dump(exclude={"pairs_per_photo", "frames_per_pair"})
@@ -169,13 +169,13 @@ def photo_jobs(
     jobs = []
     numbers = range(settings.pairs_per_photo)
     for path in files_below(clean / "unsplash" / "sharp"):
-        place = Place("unsplash", "unsplit", path.stem, "sharp")
+        place = Place("unsplash", "unsplit", split_name(path.stem), "sharp")
         name = f"{split_of(place, split)}/unsplash/{path.stem}"
         scene = out.resolve() / name
         known = earlier.of(f"unsplash/{path.stem}")
         for i in range(0, len(numbers), BATCH):
             some = numbers[i : i + BATCH]
-            jobs.append(PhotoJob(path.resolve(), some, scene, name, settings, seed, earlier.folder, known))
+            jobs.append(PhotoJob(path.absolute(), some, scene, name, settings, seed, earlier.folder, known))
     return jobs
 
 
@@ -245,7 +245,7 @@ def consecutive(paths: list[Path], count: int) -> Iterator[tuple[Path, ...]]:
     for clip, number, path in clips:
         if (clip, number - 1) != previous:
             run = []
-        run.append(path.resolve())
+        run.append(path.absolute())  # not resolved: a link into DVC's cache has another name
         previous = (clip, number)
         if len(run) == count:
             yield tuple(run)

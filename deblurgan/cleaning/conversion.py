@@ -82,9 +82,19 @@ def load_photo(data: bytes, *, min_side: int, max_pixels: int) -> tuple[Image.Im
                 image.load()
                 untouched = is_clean(data, image)
                 return (image if untouched else _upright_srgb(image)), untouched
-        except Exception:
+        except Exception as error:
+            if isinstance(error, MemoryError) and not _fits(image.size):  # otherwise the file asks for too much
+                raise
             raise Rejected("truncated") from None
         raise Rejected("animated")
+
+
+def _fits(size: tuple[int, int]) -> bool:
+    """Whether this machine has the memory that an image of a size takes."""
+    try:
+        return bool(np.empty((size[1], size[0], 16), np.uint8).size)
+    except MemoryError:
+        return False
 
 
 def _opened(data: bytes) -> Image.Image:

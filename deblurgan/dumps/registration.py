@@ -101,7 +101,8 @@ def register(address: Address, table: Path, usable: Callable[[str], bool], *, fo
         raise UserError(f"{address}: {what} can be data: {_wanted(address, usable)}")
     counts = Counts(left_out=found.others)
     there = {one.object: one for one in found.objects}
-    now = {name: one for name, one in before.items() if one not in known.values() or name in there or not forget}
+    ours = {one.object for one in known.values()}
+    now = {name: one for name, one in before.items() if name not in ours or name in there or not forget}
     counts.gone = sum(one.object not in there for one in known.values())
     todo = []
     for name, one in there.items():

@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from deblurgan.errors import UserError
+from deblurgan.files import home_expanded
 from deblurgan.networks.building import exact_dtype
 from deblurgan.vgg19_weights import FILE, LAYERS, MD5, MEAN_BGR, POOLED, SCALE, URL, described, read_weights
 
@@ -39,7 +40,7 @@ def build_features(weights: str | None) -> keras.Model:
     UserError
         The weights cannot be read or downloaded, or are not VGG19's; random weights are never used.
     """
-    path = Path(weights).expanduser() if weights else download()
+    path = home_expanded(weights) if weights else download()
     print(described(path))
     image = x = layers.Input((None, None, 3))
     x = ImageNetInput(name="imagenet")(x)

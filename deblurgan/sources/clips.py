@@ -13,6 +13,8 @@ from deblurgan import heif
 
 SIDE = 48
 """Pixels of a thumbnail's sides."""
+LARGEST = 100_000_000
+"""Pixels to decode at most: `clean` has not refused what is too large yet."""
 SMOOTH = 5.0
 """Standard deviation, pixels of the thumbnail, of what is no detail: all streets grow brighter upwards."""
 MIDDLE = slice(SIDE // 4, 3 * SIDE // 4)
@@ -23,10 +25,12 @@ or more where each second frame is left out; of 322 neighbours in KODAK and BSDS
 
 
 def thumbnail(path: Path) -> np.ndarray | None:
-    """The details of an image, (`SIDE`, `SIDE`); None where it is no image, or has no details."""
+    """The details of an image, (`SIDE`, `SIDE`); None where it is no image, is too large, or has no details."""
     try:
         with heif.opened_file(path) as image:
             image.draft("L", (2 * SIDE, 2 * SIDE))  # JPEG is decoded no larger than is needed
+            if image.width * image.height > LARGEST:
+                return None
             grey = image.convert("L").convert("F")
     except Exception:  # decoders raise anything on garbage; cleaning says more
         return None

@@ -41,8 +41,8 @@ def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
     -------
     photos
         Ids are names without suffix, after the names of nested folders: `walk/1.jpg` is `walk-1`. Of several photos
-        that would have the same id, all but the first get a hash of their name in addition. Long ids are cut, and get a
-        hash as well.
+        that would have the same id, all but the first get a dot and a hash of their name in addition, and are split as
+        the first (`layout.split_name`). Long ids are cut, and get a hash as well.
     others
         Names of files that are no images.
 
@@ -65,7 +65,7 @@ def find_own_photos(source: str) -> tuple[list[OwnPhoto], list[str]]:
             continue
         id = fitting("-".join(path.relative_to(root / kind).with_suffix("").parts), LONGEST)
         if id in photos:
-            id += f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            id += f".{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         photos[id] = OwnPhoto(id, kind, name, path)
     if not photos:
         raise UserError(

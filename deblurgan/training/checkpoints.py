@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from deblurgan.errors import UserError
-from deblurgan.files import CACHE, cache_directory, locked, new_file
+from deblurgan.files import CACHE, cache_directory, locked, new_file, remove_partials
 
 Logs = dict[str, float]
 FILE, BEFORE, DONE = "checkpoint.npz", "before.npz", "done"
@@ -94,6 +94,7 @@ def scratch(name: str) -> Iterator[Path]:
                 with contextlib.suppress(BlockingIOError), locked(other.with_suffix(".lock"), wait=False):
                     shutil.rmtree(other, ignore_errors=True)
         folder.mkdir(exist_ok=True)
+        remove_partials(folder)  # of killed processes: each is as large as a checkpoint
         yield folder
         (folder / DONE).touch()
 

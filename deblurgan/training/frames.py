@@ -21,6 +21,9 @@ DRAWN = "unsplash"
 FOR_FRAMES = 0.5
 """Share of the free memory that frames may take; networks, batches and libraries need the other half."""
 
+BROKEN = (OSError, SyntaxError, ValueError)
+"""What Pillow raises on a damaged file."""
+
 MOST_THREADS = 16
 """Most threads that decode frames and cut crops."""
 
@@ -85,19 +88,19 @@ def _size_of(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except OSError as error:
+    except BROKEN as error:
         raise _damaged(path, error) from None
 
 
 def _decoded(path: Path) -> np.ndarray:
     try:
         return read_rgb(path)
-    except OSError as error:
+    except BROKEN as error:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or " ".join(str(error).split())
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
     return UserError(f"{path} cannot be decoded ({reason}): `dvc repro resize` makes it anew")
 
 

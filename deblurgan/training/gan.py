@@ -33,7 +33,7 @@ trainings are noisier, and their scores on photos of other kinds are lower."""
 class DeblurGAN(Steps):
     """Generator and critic trained against each other (WGAN-GP), with reconstruction losses: pixel and perceptual.
 
-    A batch for training is `(blur, sharp, epsilon)` as `crops.CropSequence` makes it; one for validation is
+    A batch for training is `(blur, sharp, epsilon)` as `batches.CropSequence` makes it; one for validation is
     `(blur, sharp)`, `uint8` images of shape (N, H, W, 3).
 
     Parameters

@@ -50,7 +50,7 @@ class Steps(keras.Model):
         state
             Values of the trainable, of other, of the optimizers' and of the metrics' variables.
         batch
-            See `crops.CropSequence`.
+            See `batches.CropSequence`.
 
         Returns
         -------

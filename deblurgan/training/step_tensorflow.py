@@ -17,7 +17,7 @@ class Steps(keras.Model):
         Parameters
         ----------
         batch
-            See `crops.CropSequence`.
+            See `batches.CropSequence`.
 
         Returns
         -------
