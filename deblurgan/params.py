@@ -90,6 +90,10 @@ class BundledCamera(Section):
     rotation: Weight
 
 
+TAKEN = {"unsplash": "the photos", "test": "all data sets together in the scores"}
+"""Names that a data set may not have."""
+
+
 class IngestGopro(Section):
     """Where pairs come from."""
 
@@ -101,8 +105,8 @@ class IngestGopro(Section):
 
     @model_validator(mode="after")
     def _does_not_take_a_name(self) -> Self:
-        if self.dataset == "unsplash":
-            raise ValueError("dataset: unsplash is the name of the photos; choose another")
+        if self.dataset in TAKEN:
+            raise ValueError(f"dataset: {self.dataset} is the name of {TAKEN[self.dataset]}; choose another")
         return self
 
 

@@ -15,10 +15,11 @@ from skimage.registration import phase_cross_correlation
 
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import disc
+from deblurgan.errors import UserError
 from deblurgan.evaluation.measuring import blindly
 from deblurgan.evaluation.metrics import psnr
 from deblurgan.images import read_rgb, to_float, to_linear, to_uint8
-from deblurgan.restoration import blind, fourier, kernel_estimation, kernel_selection, tiles
+from deblurgan.restoration import blind, deconvolution, fourier, kernel_estimation, kernel_selection, tiles
 from deblurgan.restoration.command import main
 from deblurgan.restoration.deconvolution import deconvolved
 from deblurgan.restoration.kernel_estimation import (
@@ -326,3 +327,11 @@ def test_options_that_do_not_fit_are_refused(options, what, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["photo.png", "--output", str(tmp_path), *options])
     assert what in capsys.readouterr().err
+
+
+def test_a_photo_is_refused_or_not_whatever_came_before_it():
+    restorer = blind.BlindRestorer(tile=400)
+    for _ in range(2):
+        with pytest.raises(UserError, match="tiles of 400 pixels are too small"):
+            restorer.check((1000, 1500))
+        restorer.method = deconvolution.method(np.ones((3, 3)) / 9, 1.0, in_light=True)  # of a small blur

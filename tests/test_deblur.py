@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import pillow_heif
 import pytest
 import tifffile
 from conftest import ROOT, SMALL
-from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, PngImagePlugin
 from skimage import color
 
 from deblurgan.blur.convolution import blur_image
@@ -30,9 +31,18 @@ from deblurgan.files import new_file
 from deblurgan.images import to_uint8
 from deblurgan.networks.generators import build_generator
 from deblurgan.networks.model_files import save_model
+from deblurgan.orientation import UPRIGHT
 from deblurgan.pretrained import PRETRAINED
 from deblurgan.restoration.command import main
-from deblurgan.restoration.photo_files import read_photo, write_photo, written_name
+from deblurgan.restoration.photo_files import (
+    Photo,
+    before_and_after,
+    read_photo,
+    write_photo,
+    write_photos,
+    written_name,
+)
+from deblurgan.restoration.tiles import IMAGE_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +171,60 @@ def test_an_entry_that_breaks_the_rules_is_left_out_and_the_others_stay(tmp_path
         assert 297 not in after.getexif()
 
 
+def odd_exif(orientation: int) -> bytes:
+    """With a page's number that is no number."""
+    text = b"first\0"
+    entries = struct.pack("<HHIHxx", 0x0112, 3, 1, orientation) + struct.pack(
+        "<HHII", 297, 2, len(text), 8 + 2 + 24 + 4
+    )
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + text
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, *UPRIGHT])
+def test_an_entry_that_breaks_the_rules_keeps_no_photo_from_being_turned(tmp_path, kind, orientation):
+    """Nor from being cleaned; 90 degrees clockwise and so on, as Pillow turns a photo whose EXIF keeps the rules."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    photo("RGB", (64, 48)).save(tmp_path / "odd", kind, exif=odd_exif(orientation), **options)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo("RGB", (64, 48)).save(tmp_path / "even", kind, exif=exif, **options)
+    with Image.open(tmp_path / "even") as even:
+        expected = np.asarray(ImageOps.exif_transpose(even))
+    np.testing.assert_array_equal(to_uint8(read_photo(tmp_path / "odd").colours), expected)
+    cleaned, _ = load_photo((tmp_path / "odd").read_bytes(), min_side=32, max_pixels=10_000)
+    np.testing.assert_array_equal(np.asarray(cleaned), expected)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_png_that_says_what_its_values_mean_says_so_afterwards(tmp_path, kind):
+    plain = imagecodecs.png_encode(np.full((8, 8, 3), 99, kind))
+    whites = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+    said = {b"gAMA": struct.pack(">I", 100_000), b"cHRM": struct.pack(">8I", *whites)}
+    (tmp_path / "a.png").write_bytes(with_chunks(plain, said, b"IDAT"))
+    write_photo(tmp_path / "b.png", read_photo(tmp_path / "a.png"))
+    for name, content in said.items():
+        assert name + content in (tmp_path / "b.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(with_chunks(plain, {**said, b"sRGB": b"\0"}, b"IDAT"))
+    write_photo(tmp_path / "b.png", read_photo(tmp_path / "a.png"))
+    assert b"gAMA" not in (tmp_path / "b.png").read_bytes()  # what is sRGB needs no such words
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_photos_of_16_bits_are_written_within_the_budget(tmp_path, suffix):
+    """With transparency and a comparison, of noise, which nothing makes smaller."""
+    rng, size = np.random.default_rng(0), (4096, 256)
+    before = Photo(
+        rng.uniform(-1, 1, (*size, 3)).astype(np.float32), False, True, rng.integers(0, 65536, size, np.uint16), {}
+    )
+    tracemalloc.start()
+    after = replace(before, colours=before.colours[::-1].copy())
+    write_photos([(tmp_path / f"a{suffix}", after), (tmp_path / f"b{suffix}", before_and_after(before, after))])
+    peak = tracemalloc.get_traced_memory()[1]  # and the colours and the transparency from before
+    tracemalloc.stop()
+    assert peak + before.colours.nbytes + before.alpha.nbytes < IMAGE_BYTES * size[0] * size[1]
+
+
 def test_an_orientation_told_twice_is_applied_once(tmp_path):
     exif = Image.Exif()
     exif[0x0112], exif[700] = 6, b'<x:xmpmeta tiff:Orientation="6" a="b"/>'
@@ -262,6 +326,22 @@ def test_inks_become_the_colours_that_cleaning_gives_them(tmp_path, suffix, prof
     with Image.open(path) as written:
         assert written.mode == "RGB"
         assert "icc_profile" not in written.info
+
+
+def test_tags_of_inks_go_with_the_inks(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 20, 4), dtype=np.uint8)
+    tags = [(332, "H", 1, 1, True), (333, "s", 0, "Cyan\0Magenta\0Yellow\0Black", True), (334, "H", 1, 4, True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="separated", extratags=tags)
+    write_photo(tmp_path / "b.tif", read_photo(tmp_path / "a.tif"))
+    with Image.open(tmp_path / "b.tif") as written:
+        assert not {332, 333, 334} & set(written.tag_v2)
+
+
+def test_a_tiff_that_is_not_read_is_called_so(tmp_path):
+    pixels = np.zeros((20, 30, 2), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig", extrasamples=[2])
+    with pytest.raises(UserError, match=r"^a TIFF of a kind that is not read"):
+        read_photo(tmp_path / "a.tif")
 
 
 def test_lab_is_read(tmp_path):

@@ -192,6 +192,22 @@ def test_a_weak_network_is_scored_beside_what_is_left_of_it(tmp_path):
     assert f"-> {score['network_psnr']:.2f} dB" in line
 
 
+def test_an_evaluation_that_another_one_tidies_up_for_goes_on(cache, monkeypatch):
+    cache.mkdir()
+    (cache / "old.jsonl").touch()
+    os.utime(cache / "old.jsonl", (0, 0))
+    stat = Path.stat
+
+    def gone(path, **options):
+        if path.name == "old.jsonl":
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    with kept_rows("mine"):
+        pass
+
+
 @pytest.fixture
 def ready(workspace, monkeypatch):
     """Test pairs, one of each scene less blurred than the one before, and a generator."""

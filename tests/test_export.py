@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import stages.export
 from deblurgan.errors import UserError
-from deblurgan.export import checking, command
+from deblurgan.export import checking, command, litert_file
 from deblurgan.export.litert_file import LiteRTGenerator, litert_bytes
 from deblurgan.export.litert_file import metadata_in as metadata_in_litert
 from deblurgan.export.metadata import metadata_of
@@ -141,10 +141,11 @@ def test_weights_in_half_precision_stay_half_and_exact(tmp_path):
     )
 
 
-def test_a_litert_file_restores_any_size_and_describes_itself(exported, in_litert, tmp_path):
-    generator, _ = exported("unet")
+@pytest.mark.parametrize("name", ["unet", "resize"])
+def test_a_litert_file_restores_any_size_and_describes_itself(exported, in_litert, tmp_path, name):
+    generator, _ = exported(name)
     path = tmp_path / "g.tflite"
-    path.write_bytes(in_litert("unet"))
+    path.write_bytes(in_litert(name))
     assert metadata_in_litert(path)["reach"] == "7"
     run = LiteRTGenerator(path).run
     for shape in ((32, 48, 3), (64, 40, 3)):
@@ -220,6 +221,18 @@ def test_a_model_that_differs_is_not_kept(ready, monkeypatch, name, said):
         stages.export.main()
     assert not stages.export.ONNX.exists()
     assert not stages.export.LITERT.exists()
+
+
+def test_the_command_keeps_no_litert_file_that_it_cannot_vouch_for(ready, monkeypatch):
+    monkeypatch.setattr(checking, "MOST_LOST", -1.0)
+    with pytest.raises(UserError, match=r"generator\.tflite loses"):
+        command.main(["--litert"])
+    assert not stages.export.LITERT.exists()
+    monkeypatch.setattr(litert_file, "_portable", lambda generator: generator)
+    path = saved(ready, "resize")
+    with pytest.raises(UserError, match=r"^LiteRT cannot run the generator: Select TensorFlow op"):
+        command.main([str(path), "--litert"])
+    assert not path.with_suffix(".tflite").exists()
 
 
 RESTORING = """

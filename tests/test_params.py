@@ -59,6 +59,8 @@ def test_the_default_and_the_tests_own_parameters_are_valid(tmp_path):
         ("synthesize.frames_per_pair", 10, "frames_per_pair must be odd"),
         ("fetch_unsplash.source", "lite", "source: lite needs lite: the path of the data set's folder"),
         ("ingest_gopro.dataset", "../up", "ingest_gopro.dataset = '../up': string should match pattern"),
+        ("ingest_gopro.dataset", "unsplash", "dataset: unsplash is the name of the photos; choose another"),
+        ("ingest_gopro.dataset", "test", "dataset: test is the name of all data sets together in the scores; choose"),
         ("ingest_gopro.sha256", "24532C", "ingest_gopro.sha256 = '24532C': string should match pattern"),
         ("clean.denoise", "wavelet", "clean.denoise = 'wavelet': input should be 'none', 'median' or 'gaussian'"),
         ("clean.posterize", 9, "clean.posterize = 9: input should be less than or equal to 8"),

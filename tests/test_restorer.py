@@ -1,5 +1,6 @@
 """Photos within a budget of memory, and what is said about them."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -53,9 +54,21 @@ def test_tiles_that_overlap_widely_are_said_once(capsys):
         restorer.restored(photo(200, 300))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert line.startswith("deblur: warning: tiles of 96 pixels with margins of 32 make ")
-    assert " times the photo's work; with --memory 0.1 it is 3 times at most" in line
+    enough = int(re.search(r" times the photo's work; with --tile (\d+) it is 3 times at most$", line)[1])
+    Restorer(method(), tile=enough, memory=1).restored(photo(200, 300))
     Restorer(method(), memory=1).restored(photo(200, 300))
     assert "warning" not in capsys.readouterr().err
+
+
+def test_advice_on_tiles_that_overlap_widely_helps():
+    """Followed, the warning is gone; where nothing helps, there is no advice."""
+    shape = (1500, 2000, 3)
+    warned = Restorer(method(), memory=0.197).warning(shape)
+    enough = float(re.search(r"with --memory ([\d.]+) it is 3 times at most$", warned)[1])
+    assert Restorer(method(), memory=enough).warning(shape) is None
+    both = Restorer(method(), tile=96, memory=0.2).warning(shape)
+    assert re.search(r"with --tile \d+ --memory [\d.]+ it is", both)
+    assert Restorer(method(largest_tile=112), memory=9).warning(shape).endswith(" times the photo's work")
 
 
 def test_no_photo_has_more_copies_than_the_budget_says():

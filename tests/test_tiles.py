@@ -10,7 +10,7 @@ from deblurgan.errors import UserError
 from deblurgan.networks.generators import build_generator, stride
 from deblurgan.restoration import neural, tiles
 from deblurgan.restoration.neural import network, traits_of
-from deblurgan.restoration.tiles import Method, _spans, check_tile, memory_for, restore, tile_for
+from deblurgan.restoration.tiles import Method, _spans, check_tile, restore, tile_enough, tile_for
 from deblurgan.restoration.traits import FARTHEST, ensembled
 
 GENERATORS = {
@@ -170,7 +170,7 @@ def test_the_work_is_the_pixels_that_a_method_is_shown(shape, tile):
 def test_memory_in_which_tiles_overlap_less_is_known():
     shape = (4000, 6000, 3)
     assert WIDE.work(shape, 704) == pytest.approx(42, abs=1)
-    enough = memory_for(WIDE, shape)
+    enough = WIDE.gigabytes(shape, tile_enough(WIDE, shape))
     assert WIDE.work(shape, tile_for(WIDE, shape, enough + 0.01)) <= 3
     assert WIDE.work(shape, tile_for(WIDE, shape, enough - 0.3)) > 3
 

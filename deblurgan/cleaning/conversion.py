@@ -3,11 +3,12 @@
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from deblurgan import heif
 from deblurgan.colour import to_srgb
 from deblurgan.errors import UserError
+from deblurgan.orientation import upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
 """Formats that Pillow reads. HEIC is read by `heif`."""
@@ -112,7 +113,7 @@ def _opened(data: bytes) -> Image.Image:
 def _upright_srgb(image: Image.Image) -> Image.Image:
     """Apply orientation, bit depth, alpha and colour profile."""
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith("I"):  # 16 bit in Pillow's 16- and 32-bit integer modes
         grey = np.asarray(image).astype(np.float64)
         image = Image.fromarray(np.rint(np.clip(grey / 257, 0, 255)).astype(np.uint8))

@@ -83,6 +83,7 @@ def kept_rows(name: str) -> Iterator[Rows]:
         except BlockingIOError:
             raise UserError(f"another process runs this evaluation: wait for it, or stop it ({path})") from None
         for other in path.parent.glob("*"):
-            if other.stat().st_mtime < time.time() - KEPT_DAYS * 24 * 3600:
-                other.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another evaluation may remove it, too
+                if other.stat().st_mtime < time.time() - KEPT_DAYS * 24 * 3600:
+                    other.unlink()
         yield Rows(path)

@@ -145,9 +145,31 @@ def refuse_worse(path: Path, lost: float) -> None:
     """
     if not lost <= MOST_LOST:
         raise UserError(
-            f"{path} loses {lost:.2f} dB on test images to weights in half precision, more than {MOST_LOST} dB: it "
-            "was not kept; the generator has weights that are too large or too small"
+            f"{path} loses {lost:.2f} dB to weights in half precision, more than {MOST_LOST} dB: it was not kept; the "
+            "generator has weights that are too large or too small"
         )
+
+
+def check_litert(generator: keras.Model, litert: Path, name: Path) -> None:
+    """Compare a LiteRT file with Keras on `proof_image`.
+
+    Parameters
+    ----------
+    generator
+        The model of Keras.
+    litert
+        The file.
+    name
+        What to call it in an error.
+
+    Raises
+    ------
+    UserError
+        It loses more than `MOST_LOST`, or cannot be run.
+    """
+    image = to_uint8(proof_image())
+    _, found = compare(generator, {"litert": LiteRTGenerator(litert).run}, [(image, image)])
+    refuse_worse(name, found["litert"].lost)
 
 
 def checked(generator: keras.Model, onnx: Path, litert: Path, names: tuple[Path, Path], pairs: Sequence[Pair]) -> dict:

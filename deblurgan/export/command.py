@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{model} is no .keras file: name the generator to export")
     from deblurgan.export import on_cpu  # noqa: F401  isort: skip  before anything that imports Keras
 
-    from deblurgan.export.checking import proof_image, refuse_differing
+    from deblurgan.export.checking import check_litert, proof_image, refuse_differing
     from deblurgan.export.litert_file import litert_bytes
     from deblurgan.export.metadata import metadata_of
     from deblurgan.export.onnx_file import onnx_bytes
@@ -53,4 +53,5 @@ def main(arguments: list[str]) -> None:
         path = model.with_suffix(".tflite")
         with new_file(path) as partial:
             partial.write_bytes(litert_bytes(generator, metadata))
+            check_litert(generator, partial, path)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

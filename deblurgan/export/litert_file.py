@@ -13,10 +13,34 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
+from deblurgan.errors import UserError
 from deblurgan.restoration.exported import IMAGE
 
 IDENTIFIER = b"TFL3"
 """Of the file format."""
+
+
+class _Nearest(keras.layers.Layer):
+    """`UpSampling2D(2)` by operations that LiteRT has; its own becomes one of TensorFlow, which devices lack."""
+
+    def call(self, x):
+        """Four copies of each pixel's channels, laid out as a square."""
+        return tf.nn.depth_to_space(tf.concat([x] * 4, axis=-1), 2)
+
+
+def _portable(generator: keras.Model) -> keras.Model:
+    """The same generator, of layers that LiteRT has."""
+    if not any(isinstance(layer, keras.layers.UpSampling2D) for layer in generator.layers):
+        return generator
+
+    def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.UpSampling2D):
+            return _Nearest(name=layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    model = keras.models.clone_model(generator, clone_function=replaced)
+    model.set_weights(generator.get_weights())
+    return model
 
 
 def litert_bytes(generator: keras.Model, metadata: dict[str, str]) -> bytes:
@@ -31,7 +55,7 @@ def litert_bytes(generator: keras.Model, metadata: dict[str, str]) -> bytes:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.tflite"
-        generator.export(
+        _portable(generator).export(
             path,
             format="litert",
             verbose=False,
@@ -84,9 +108,18 @@ class LiteRTGenerator:
         )
 
     def run(self, image: np.ndarray) -> np.ndarray:
-        """Restore one image, `float32` of shape (H, W, 3) in [-1, 1]."""
+        """Restore one image, `float32` of shape (H, W, 3) in [-1, 1].
+
+        Raises
+        ------
+        UserError
+            LiteRT cannot run the model.
+        """
         self._interpreter.resize_tensor_input(self._image, (1, *image.shape))
-        self._interpreter.allocate_tensors()
-        self._interpreter.set_tensor(self._image, image[None])
-        self._interpreter.invoke()
+        try:
+            self._interpreter.allocate_tensors()
+            self._interpreter.set_tensor(self._image, image[None])
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise UserError(f"LiteRT cannot run the generator: {str(error).splitlines()[0]}") from None
         return self._interpreter.get_tensor(self._restored)[0]

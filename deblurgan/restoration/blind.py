@@ -48,9 +48,15 @@ class BlindRestorer(Restorer):
 
     def __init__(self, side: int | None = None, network: Callable[[], Restorer] | None = None, **options) -> None:
         largest = delta(side or max(kernel_selection.SIDES))
-        super().__init__(deconvolution.method(largest, 1.0, in_light=True), **options)  # as a camera's blur
+        self.largest = deconvolution.method(largest, 1.0, in_light=True)  # as a camera's blur
+        super().__init__(self.largest, **options)
         self.side, self.network = side, functools.cache(network) if network else None
         self.chosen: Restorer | None = None
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Refuse a photo that cannot be restored within the memory if its blur is the widest that is looked for."""
+        self.method = self.largest  # instead of that of the photo before
+        super().check(size)
 
     def look(self, photo: Photo) -> Look:
         """Estimate the blur of a photo, and choose what restores it."""

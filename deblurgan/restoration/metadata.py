@@ -4,6 +4,7 @@ import re
 import struct
 from typing import Any
 
+import numpy as np
 from PIL import Image, PngImagePlugin
 
 XMP = "XML:com.adobe.xmp"
@@ -24,7 +25,7 @@ def described(image: Image.Image) -> dict[str, Any]:
     -------
     dict
         What there is of `xmp` (bytes, its orientation set upright), `comment` (bytes) and `photoshop` (bytes of
-        `RESOURCES` by their numbers) of a JPEG, and `text` (by keyword) of a PNG.
+        `RESOURCES` by their numbers) of a JPEG, and `text` (by keyword), `gamma` and `chromaticity` of a PNG.
     """
     found: dict[str, Any] = {}
     xmp = image.info.get("xmp") or image.getexif().get(XMP_TAG)
@@ -41,6 +42,8 @@ def described(image: Image.Image) -> dict[str, Any]:
         # EXIF once more, with the old orientation
         if texts := {name: text for name, text in texts.items() if name != XMP and not name.startswith("Raw profile")}:
             found["text"] = texts
+        if not image.info.get("icc_profile") and "srgb" not in image.info:  # which count more
+            found |= {name: image.info[name] for name in ("gamma", "chromaticity") if name in image.info}
     return found
 
 
@@ -52,9 +55,13 @@ def segment(blocks: dict[int, bytes]) -> bytes:
     return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
 
 
-def texts(kept: dict[str, Any]) -> PngImagePlugin.PngInfo:
-    """The kept metadata as texts of a PNG."""
+def png_chunks(kept: dict[str, Any]) -> PngImagePlugin.PngInfo:
+    """The kept metadata as chunks of a PNG: what its values mean, and texts."""
     info = PngImagePlugin.PngInfo()
+    for name, chunk in (("gamma", b"gAMA"), ("chromaticity", b"cHRM")):
+        if name in kept:
+            values = np.rint(np.ravel(kept[name]) * 1e5).astype(int)
+            info.add(chunk, struct.pack(f">{len(values)}I", *values))
     for name, text in kept.get("text", {}).items():
         info.add_itxt(name, text)
     if "xmp" in kept:

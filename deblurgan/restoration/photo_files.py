@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from deblurgan import heif
 from deblurgan.colour import to_srgb
 from deblurgan.errors import UserError
 from deblurgan.files import new_file
-from deblurgan.restoration.metadata import XMP_TAG, described, segment, texts
-from deblurgan.restoration.sixteen_bit import ORIENTATION, read_sixteen_bit, sixteen_bit_png
+from deblurgan.orientation import ORIENTATION, upright
+from deblurgan.restoration.metadata import XMP_TAG, described, png_chunks, segment
+from deblurgan.restoration.sixteen_bit import read_sixteen_bit, sixteen_bit_png
 from deblurgan.restoration.tiff import exif_bytes, tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
@@ -38,8 +39,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95, "method": 4},
 }
 LAYOUT = {
-    *range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, 320, *range(322, 326), 330, 336, *range(338, 343), 347,
-    *range(512, 522), *range(529, 533), 34675, 37724,
+    *range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, 320, *range(322, 326), 330, *range(332, 335), 336,
+    *range(338, 343), 347, *range(512, 522), *range(529, 533), 34675, 37724,
 }  # fmt: skip
 """Tags of a TIFF that say how its pixels are stored, or hold other versions of them, not what they show."""
 SUBFILE, FOLDERS_OF_IMAGES = 254, 330
@@ -48,6 +49,8 @@ EXPOSURE, MAKER_NOTE = 0x8769, 0x927C
 """Tags of EXIF: the folder of the exposure, and what the camera's maker has put there."""
 SEGMENT = {"exif": 65533, "xmp": 65504}
 """Bytes of metadata that a segment of a JPEG holds; HEIC, AVIF and others may have more."""
+TIFFS = (b"II*\0", b"MM\0*")
+"""How the files of TIFFs begin."""
 ROWS = 64
 """Rows of a photo that are converted at once."""
 
@@ -103,7 +106,8 @@ def read_photo(path: Path, allowed: Callable[[tuple[int, int]], Any] = lambda _:
         except UserError:
             raise
         except Exception:  # decoders raise anything on garbage
-            raise UserError("not an image, or of a format that is not read") from None
+            what = "a TIFF of a kind" if data[:4] in TIFFS else "not an image, or of a format"
+            raise UserError(f"{what} that is not read") from None
         try:
             if getattr(image, "n_frames", 1) > 1 and image.format not in heif.SEVERAL:
                 raise UserError("animated, or of several pages")
@@ -137,13 +141,13 @@ def _is_preview_of_raw(image: Image.Image) -> bool:
 def _decoded(image: Image.Image, sixteen_bit: np.ndarray | None) -> Photo:
     """The photo of a loaded image, of whose pixels those of 16 bits come from `read_sixteen_bit`."""
     # before `_kept_of` takes the orientation out of the image's EXIF
-    upright = ImageOps.exif_transpose(image) if sixteen_bit is None else image
+    turned = upright(image) if sixteen_bit is None else image
     kept = _kept_of(image)
     if sixteen_bit is not None:
         return _photo_of(sixteen_bit, kept)
-    if upright.mode in ("CMYK", "LAB"):  # results are RGB, which the photo's own profile does not describe
-        upright = to_srgb(upright, kept.pop("icc_profile", None))
-    pixels = _pixels_of_image(upright)
+    if turned.mode in ("CMYK", "LAB"):  # results are RGB, which the photo's own profile does not describe
+        turned = to_srgb(turned, kept.pop("icc_profile", None))
+    pixels = _pixels_of_image(turned)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and set(
         image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
     ) == {12}:
@@ -163,16 +167,16 @@ def _kept_of(image: Image.Image) -> dict[str, Any]:
     return kept
 
 
-def _pixels_of_image(upright: Image.Image) -> np.ndarray:
+def _pixels_of_image(image: Image.Image) -> np.ndarray:
     """Grey or RGB, with or without alpha: `uint8` or, of Pillow's integers, `uint16` of shape (H, W, C)."""
-    if upright.mode.startswith("I"):  # "I;16" and its like, or "I" with 32 bits, of which `read_photo` allows 16
-        return np.clip(np.asarray(upright), 0, 65535).astype(np.uint16)[..., None]
-    grey = upright.mode in ("1", "L", "LA", "La")
-    kind = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
+    if image.mode.startswith("I"):  # "I;16" and its like, or "I" with 32 bits, of which `read_photo` allows 16
+        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., None]
+    grey = image.mode in ("1", "L", "LA", "La")
+    kind = ("L" if grey else "RGB") + ("A" if image.has_transparency_data else "")
     if kind.endswith("A"):
         # Pillow turns a palette with transparency, or a grey level that is transparent, into an alpha in RGBA only
-        upright = upright.convert("RGBA")
-    pixels = np.asarray(upright.convert(kind))  # (H, W) or (H, W, C)
+        image = image.convert("RGBA")
+    pixels = np.asarray(image.convert(kind))  # (H, W) or (H, W, C)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
@@ -235,11 +239,14 @@ def write_photos(results: Iterable[tuple[Path, Photo | bytes]]) -> None:
     """
     with contextlib.ExitStack() as stack:
         for path, photo in results:
-            data = photo if isinstance(photo, bytes) else _encoded(photo, WRITTEN[path.suffix.lower()])
-            stack.enter_context(new_file(path)).write_bytes(data)
+            parts = [photo] if isinstance(photo, bytes) else _encoded(photo, WRITTEN[path.suffix.lower()])
+            with open(stack.enter_context(new_file(path)), "wb") as file:
+                file.writelines(parts)
+            del parts  # before the next photo takes memory
 
 
-def _encoded(photo: Photo, kind: str) -> bytes:
+def _encoded(photo: Photo, kind: str) -> list[bytes]:
+    """The file's content, in parts: to join them would take their memory twice."""
     if photo.sixteen_bit and kind in ("JPEG", "WEBP"):
         photo = replace(photo, sixteen_bit=False, alpha=_eight_bits(photo.alpha))
     pixels = pixels_of(photo if kind != "JPEG" else replace(photo, alpha=None))
@@ -253,7 +260,7 @@ def _encoded(photo: Photo, kind: str) -> bytes:
             image = image.convert("RGB" if photo.alpha is None else "RGBA")
         stream = io.BytesIO()  # Pillow would forget why a disk takes no more
         image.save(stream, format=kind, **OPTIONS[kind], **_said(photo.kept, kind))
-        return stream.getvalue()
+        return [stream.getvalue()]
     except (ValueError, OverflowError, RuntimeError, TypeError, OSError, struct.error) as error:
         raise UserError(f"cannot be written as {kind}: {' '.join(str(error).split())}") from None
 
@@ -263,7 +270,7 @@ def _said(kept: dict[str, Any], kind: str) -> dict[str, Any]:
     names = {"PNG": (), "JPEG": ("xmp", "comment"), "WEBP": ("xmp",)}[kind]
     said = {name: kept[name] for name in ("exif", "icc_profile", "dpi", *names) if name in kept}
     if kind == "PNG":
-        said["pnginfo"] = texts(kept)
+        said["pnginfo"] = png_chunks(kept)
     if kind == "JPEG":
         if "photoshop" in kept:
             said["extra"] = segment(kept["photoshop"])

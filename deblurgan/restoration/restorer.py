@@ -106,8 +106,13 @@ class Restorer:
         if tile is None or (times := self.method.work(shape, tile)) <= tiles.OVERLAP:
             return None
         said = f"tiles of {tile} pixels with margins of {self.method.margin} make {times:.1f} times the photo's work"
-        enough = math.ceil(10 * tiles.memory_for(self.method, shape)) / 10
-        return f"{said}; with --memory {enough:g} it is {tiles.OVERLAP:g} times at most"
+        enough = tiles.tile_enough(self.method, shape)
+        if enough is None:
+            return said
+        memory = math.ceil(10 * self.method.gigabytes(shape, enough)) / 10
+        options = [f"--tile {enough}"] * (self.tile != "auto")
+        options += [f"--memory {memory:g}"] * (self.tile == "auto" or memory > self.memory)
+        return f"{said}; with {' '.join(options)} it is {tiles.OVERLAP:g} times at most"
 
     def restored(self, photo: Photo) -> Photo:
         """Deblur one photo, which comes back itself where it is hardly blurred.

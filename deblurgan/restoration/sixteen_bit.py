@@ -4,6 +4,7 @@ import io
 import logging
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import imagecodecs
@@ -11,24 +12,23 @@ import numpy as np
 import tifffile
 from PIL import Image, TiffImagePlugin
 
-from deblurgan.restoration.metadata import texts
+from deblurgan.orientation import orientation_of, upright_pixels
+from deblurgan.restoration.metadata import png_chunks
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it speaks of odd tags, whose photos are read all the same
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 """Photometric interpretations of a TIFF: the meaning of its values."""
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
+"""A PNG's kinds of colour, by the number of channels."""
+LEFT, UP = 1, 2
+"""A PNG's filters."""
 PREMULTIPLIED, ALPHA = 1, 2
 """Kinds of a TIFF's extra channel."""
-ORIENTATION = 0x0112
-UPRIGHT = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
-"""How to turn pixels upright, by EXIF's orientation."""
+ROWS = 16
+"""Rows of a PNG that are packed at once."""
+LEVEL = 4
+"""zlib's level."""
 
 
 def read_sixteen_bit(image: Image.Image, data: bytes) -> np.ndarray | None:
@@ -53,7 +53,7 @@ def read_sixteen_bit(image: Image.Image, data: bytes) -> np.ndarray | None:
         pixels = _tiff_pixels(data, image.tag_v2)
     else:
         return None
-    return UPRIGHT.get(image.getexif().get(ORIENTATION, 1), np.asarray)(pixels)
+    return upright_pixels(pixels, orientation_of(image))
 
 
 def _is_sixteen_bit(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -81,26 +81,44 @@ def _tiff_pixels(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> np
     return np.concatenate([np.rint(np.minimum(divided, 65535)).astype(np.uint16), alpha], axis=-1)
 
 
-def sixteen_bit_png(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
-    """Make a PNG of 16 bits a channel.
+def sixteen_bit_png(pixels: np.ndarray, kept: dict[str, Any]) -> list[bytes]:
+    """Make a PNG of 16 bits a channel: its content, in parts.
 
     Parameters
     ----------
     pixels
-        `uint16` of shape (H, W, C), C from 2 (grey and alpha) to 4.
+        `uint16` of shape (H, W, C), C from 1 (grey) to 4 (colours and alpha).
     kept
         `exif`, `icc_profile` and `dpi`, as Pillow has them, and see `metadata.described`.
     """
-    data, chunks = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=4), b""
+    height, width, channels = pixels.shape
+    parts = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, COLOURS[channels], 0, 0, 0))]
     if "icc_profile" in kept:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(kept["icc_profile"]))
+        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(kept["icc_profile"])))
     if "dpi" in kept:
-        chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(float(side) / 0.0254) for side in kept["dpi"]), 1))
+        sides = (round(float(side) / 0.0254) for side in kept["dpi"])
+        parts.append(_chunk(b"pHYs", struct.pack(">IIB", *sides, 1)))
     if "exif" in kept:
-        chunks += _chunk(b"eXIf", kept["exif"].removeprefix(b"Exif\0\0"))
-    chunks += b"".join(_chunk(name, content) for name, content, _ in texts(kept).chunks)
-    header = 33  # signature and IHDR, after which they belong
-    return b"".join([data[:header], chunks, data[header:]])
+        parts.append(_chunk(b"eXIf", kept["exif"].removeprefix(b"Exif\0\0")))
+    parts += [_chunk(name, content) for name, content, _ in png_chunks(kept).chunks]
+    parts += [_chunk(b"IDAT", data) for data in _packed(pixels) if data]
+    return [*parts, _chunk(b"IEND", b"")]
+
+
+def _packed(pixels: np.ndarray) -> Iterator[bytes]:
+    """The rows of a PNG, each filtered by the difference that makes it smaller, from the left or from above."""
+    packer, above = zlib.compressobj(LEVEL), np.zeros((1, 2 * pixels.shape[1] * pixels.shape[2]), np.uint8)
+    step = 2 * pixels.shape[2]
+    for top in range(0, len(pixels), ROWS):  # the whole at once would take the photo's memory several times
+        some = np.ascontiguousarray(pixels[top : top + ROWS], ">u2").view(np.uint8)
+        rows = some.reshape(len(some), -1)
+        left, up = rows.copy(), rows - np.concatenate([above, rows[:-1]])
+        left[:, step:] -= rows[:, :-step]
+        sums = [np.abs(one.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64) for one in (left, up)]
+        kind = np.where(sums[0] <= sums[1], LEFT, UP).astype(np.uint8)[:, None]
+        yield packer.compress(np.concatenate([kind, np.where(kind == LEFT, left, up)], axis=1).tobytes())
+        above = rows[-1:]
+    yield packer.flush()
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

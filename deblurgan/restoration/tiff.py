@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from deblurgan.restoration.metadata import XMP_TAG
 
 FOLDERS = (IFD.Exif, IFD.GPSInfo)
 """Tags of EXIF that lead to more of it: of the exposure, and of the place."""
+ROWS = 64
+"""Rows that are compressed at once."""
 DEFLATE, DIFFERENCES = 8, 2
 """How pixels are compressed: each as its difference from the one on its left."""
 GREY, RGB = 1, 2
@@ -22,8 +25,8 @@ INCH = 2
 BYTE, UNDEFINED = 1, 7
 
 
-def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
-    """Make a TIFF, compressed without loss.
+def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> list[bytes]:
+    """Make a TIFF, compressed without loss: its content, in parts.
 
     Parameters
     ----------
@@ -33,8 +36,7 @@ def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
         `exif`, `icc_profile` and `dpi`, as Pillow has them, and see `metadata.described`.
     """
     height, width, channels = pixels.shape
-    little = pixels.astype(pixels.dtype.newbyteorder("<"))
-    strip = zlib.compress(np.diff(little, axis=1, prepend=pixels.dtype.type(0)).tobytes())
+    strip = list(_packed(pixels))
     tags = _described(kept)
     if channels in (2, 4):
         tags[TiffImagePlugin.EXTRASAMPLES] = ALPHA
@@ -43,10 +45,19 @@ def tiff(pixels: np.ndarray, kept: dict[str, Any]) -> bytes:
     tags[TiffImagePlugin.COMPRESSION], tags[TiffImagePlugin.PREDICTOR] = DEFLATE, DIFFERENCES
     tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = GREY if channels < 3 else RGB
     tags[TiffImagePlugin.SAMPLESPERPIXEL], tags[TiffImagePlugin.ROWSPERSTRIP] = channels, height
-    tags[TiffImagePlugin.STRIPOFFSETS], tags[TiffImagePlugin.STRIPBYTECOUNTS] = 0, len(strip)
+    tags[TiffImagePlugin.STRIPOFFSETS], tags[TiffImagePlugin.STRIPBYTECOUNTS] = 0, sum(map(len, strip))
     stream = io.BytesIO()
     tags.save(stream)  # it sets the offset to where this ends
-    return stream.getvalue() + strip
+    return [stream.getvalue(), *strip]
+
+
+def _packed(pixels: np.ndarray) -> Iterator[bytes]:
+    """The pixels, compressed: a few rows at once, since the whole would take the photo's memory several times."""
+    packer = zlib.compressobj()
+    for top in range(0, len(pixels), ROWS):
+        rows = pixels[top : top + ROWS].astype(pixels.dtype.newbyteorder("<"))
+        yield packer.compress(np.diff(rows, axis=1, prepend=pixels.dtype.type(0)).tobytes())
+    yield packer.flush()
 
 
 def exif_bytes(exif: Image.Exif) -> bytes:

@@ -223,12 +223,12 @@ def check_tile(method: Method, shape: tuple[int, ...], tile: int | None, memory:
         raise UserError(f"{_too_little(shape, needed, memory, how)}; tiles of {fitting} fit")
 
 
-def memory_for(method: Method, shape: tuple[int, ...], work: float = OVERLAP) -> float:
-    """The least memory, GB, in which the overlap of tiles makes no more than so many times the image's work."""
+def tile_enough(method: Method, shape: tuple[int, ...], work: float = OVERLAP) -> int | None:
+    """The least side of tiles whose overlap makes no more than so many times the image's work; None: there is none."""
     tile = method.smallest_tile
     while tile < max(shape[:2]) and method.work(shape, tile) > work:
         tile += method.step
-    return method.gigabytes(shape, tile)
+    return tile if tile <= method.largest_tile else None
 
 
 def _check_margins(method: Method, shape: tuple[int, ...], tile: int) -> None:
