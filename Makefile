@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BASE ?= main
 VENV := .venv
+# the make of macOS looks for commands in this PATH only where it runs them by another shell than its own
+SHELL := $(shell command -v bash)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compile TensorFlow anew: 8 s
@@ -29,7 +31,7 @@ install: $(VENV)/.installed  ## Make .venv with what the pipeline needs
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
+	[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) -r requirements.txt
 	@touch $@
 
@@ -70,8 +72,8 @@ lint: $(VENV)/.installed-dev .venv-aws/.installed  ## Check style, types and dep
 	python -m mypy
 	.venv-aws/bin/cfn-lint deploy/template.yaml
 
-.venv-aws/.installed: requirements-aws.txt
-	$(PYTHON) -m venv .venv-aws
+.venv-aws/.installed: requirements-aws.txt $(VENV)/.installed
+	$(VENV)/bin/python -m venv --clear .venv-aws
 	.venv-aws/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements-aws.txt
 	@touch $@
 
@@ -103,8 +105,8 @@ s3-stop: install  ## Stop the S3 server; its data stay
 test-s3: $(VENV)/.installed-dev .venv-s3/.installed  ## Test the pipeline against an S3 server on this machine
 	python -m pytest -n 0 tests/local_s3.py
 
-.venv-s3/.installed: requirements-s3.txt
-	$(PYTHON) -m venv .venv-s3
+.venv-s3/.installed: requirements-s3.txt $(VENV)/.installed
+	$(VENV)/bin/python -m venv --clear .venv-s3
 	.venv-s3/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements-s3.txt
 	@touch $@
 

@@ -13,7 +13,6 @@ deconvolution with the kernel that made the blur. Where a photo is left as it is
 """
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,7 @@ from skimage.registration import phase_cross_correlation
 from tqdm import tqdm
 
 from benchmarks.defaults import default_params
+from benchmarks.peak import peak_bytes
 from deblurgan.blur.contact_sheet import kernel_sheet
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.blur.kinds import draw_blur, mild_blur
@@ -180,6 +180,8 @@ def drawn(case: Case) -> np.ndarray:
     errors = [ndimage.uniform_filter(np.square(one.astype(float) - case.sharp).mean(axis=2), PART) for one in images]
     half = (PART[0] // 2, PART[1] // 2)
     inner = (errors[0] - errors[1])[half[0] : -half[0], half[1] : -half[1]]
+    if not inner.size:
+        raise UserError(f"pictures are of photos of more than {PART[1]}x{PART[0]} pixels")
     top, left = np.unravel_index(inner.argmax(), inner.shape)
     parts = [one[top : top + PART[0], left : left + PART[1]] for one in images]
     captions = (*(f"{registered_psnr(one, case.sharp):.1f} dB" for one in images[:2]), "sharp")
@@ -213,7 +215,7 @@ def speed(photo: Path, size: str) -> str:
     method = found.method(in_light=True)
     to_uint8(tiles.restore(method, to_float(case.blur), tiles.tile_for(method, case.blur.shape)))
     taken, busy = time.perf_counter() - begun, time.process_time() - busy
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = peak_bytes() / 1e9
     kernel = found.doubt or f"{len(found.kernel)} pixels"
     return f"| {size} | {kernel} | {estimated:.1f} s | {taken:.1f} s | {busy:.1f} s | {peak:.2f} GB |"
 
@@ -231,6 +233,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder to draw the first ten photos into instead")
     parser.add_argument("--each", action="store_true", help="print a line for each image, too")
     options = parser.parse_args()
+    if options.every < 1:
+        parser.error("--every is 1 or more")
+    if not options.photos and (options.size or options.pictures or options.mild or not options.pairs):
+        parser.error("name a folder of sharp photos, or --pairs")
     photos = files_below(options.photos)[:: options.every] if options.photos else []
     if options.size:
         print("| pixels | kernel | until the blur is known | until the photo is done | of all cores | peak memory |")

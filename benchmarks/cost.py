@@ -7,14 +7,13 @@
 """
 
 import argparse
-import resource
-import sys
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from benchmarks.peak import peak_bytes
 from benchmarks.train import features_with_random_weights
 from deblurgan import backend
 from deblurgan.errors import UserError, reported
@@ -78,8 +77,7 @@ def operations(p: Params, crops: CropSequence) -> float:
 def memory() -> str:
     """The most that was in use."""
     if "cores" in backend.device():
-        unit = 1 if sys.platform == "darwin" else 1024
-        return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory"
+        return f"{peak_bytes() / 1e9:.1f} GB of memory"
     if backend.BACKEND == "jax":
         import jax
 

@@ -10,7 +10,6 @@ Each figure comes from a process of its own, which also says how long it took to
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.peak import peak_bytes
 
 ROOT = Path(__file__).parents[1]
 STARTED = time.perf_counter()
@@ -64,21 +65,21 @@ def worker(options: argparse.Namespace, way: str, width: int, height: int) -> di
             tile = None if way == "whole" else tile_for(method, image.shape, options.memory)
             to_uint8(restore(method, to_float(image), tile))
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     work()
     first, taken = time.perf_counter() - STARTED, []
     for _ in range(options.rounds if width < 2000 else 0):
         begun = time.perf_counter()
         work()
         taken.append(time.perf_counter() - begun)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_bytes()
     return {
         "seconds": statistics.median(taken) if taken else first,
         "first": first,
         "parameters": generator.count_params(),
-        "peak": peak / 1e6,
-        "more": (peak - before) / 1e6,
-        "bytes": (peak - before) * 1024 / (width * height),
+        "peak": peak / 1e9,
+        "more": (peak - before) / 1e9,
+        "bytes": (peak - before) / (width * height),
     }
 
 

@@ -10,12 +10,13 @@ Image Restoration by Revisiting Global Information Aggregation", ECCV 2022.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.peak import peak_bytes
 
 ROOT = Path(__file__).parents[1]
 SIZES = ((256, 256), (1280, 720))
@@ -120,7 +121,7 @@ def in_torch(width: int, attention: str, across: int, height: int, rounds: int) 
             begun = time.perf_counter()
             network(image)
             taken.append(time.perf_counter() - begun)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = peak_bytes() / 1e9
     return {"seconds": statistics.median(taken[1:]), "parameters": parameters, "peak": peak}
 
 

@@ -99,7 +99,8 @@ def best_part(generator, blur: np.ndarray, sharp: np.ndarray, always: bool) -> n
     frames = blur, deblur(generator, blur, restrained=not always), sharp
     errors = [np.square(frame.astype(np.float32) - frames[2]).mean(axis=2) for frame in frames[:2]]
     height, width = PART
-    places = itertools.product(range(0, len(errors[0]) - height, 20), range(0, errors[0].shape[1] - width, 20))
+    rows, columns = (max(side - part, 0) + 1 for side, part in zip(errors[0].shape, PART, strict=True))
+    places = itertools.product(range(0, rows, 20), range(0, columns, 20))
     top, left = max(
         places, key=lambda at: float((errors[0] - errors[1])[at[0] : at[0] + height, at[1] : at[1] + width].sum())
     )
@@ -124,6 +125,8 @@ def main() -> None:
     parser.add_argument("--always", action="store_true", help="also restore images that are hardly blurred")
     parser.add_argument("--picture", type=Path, help="also draw a part of each folder's median frame into this file")
     options = parser.parse_args()
+    if options.picture and not options.folders:
+        parser.error("--picture draws frames of folders: name one")
     generator = load_generator(options.model)
     print("| images | left as they are | input | mean gain | median | worst | harmed | SSIM |\n|" + 8 * " --- |")
     parts = []

@@ -12,8 +12,10 @@ own, and they take turns; what is compared is the median. VGG19 has random weigh
 """
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,7 +41,9 @@ def features_with_random_weights() -> str:
     for name, filters in LAYERS.items():
         arrays[f"{name}__kernel"] = rng.normal(0, 0.05, (3, 3, channels, filters)).astype(np.float32)
         arrays[f"{name}__bias"], channels = np.zeros(filters, np.float32), filters
-    path = Path(tempfile.mkdtemp()) / "random.npz"
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "random.npz"
     np.savez(path, **arrays)
     return str(path)
 

@@ -68,6 +68,8 @@ def test_the_network_needs_a_password(host, monkeypatch):
     )
     monkeypatch.setenv(AUTH, "eve:secret\n")
     assert read_settings(["--host", host]).auth == (("eve", "secret"),)
+    monkeypatch.setenv(AUTH, "none")
+    assert read_settings(["--host", host]).auth == ()
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,9 @@ async def page(scope, receive, send):
 
 @pytest.fixture
 def guards(tmp_path) -> Guards:
-    return Guards(page, Folders(tmp_path), frozenset({"127.0.0.1", "localhost", "::1"}), room=1000)
+    return Guards(
+        page, Folders(tmp_path), frozenset({"127.0.0.1", "localhost", "::1"}), "photos.example.org", room=1000
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,6 +280,57 @@ def guards(tmp_path) -> Guards:
 )  # fmt: skip
 def test_a_foreign_name_for_this_machine_is_refused(guards, host, status):
     assert ask(guards, host=host)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:7860", 200), ("https://photos.example.org", 200), ("https://evil.example", 403),
+        ("https://localhost.evil.example", 403), ("https://evil.example?localhost", 403), ("null", 403), ("", 403),
+    ],
+)  # fmt: skip
+def test_another_site_may_not_use_the_page_by_its_visitors_browser(guards, origin, status):
+    for method in ("GET", "OPTIONS"):
+        assert ask(guards, method=method, host="localhost:7860", origin=origin)[0] == status
+
+
+def test_what_has_come_of_an_upload_is_not_reserved_any_more(tmp_path):
+    """It lies in the folder, and counts there; several names of one file count once."""
+    pytest.importorskip("starlette", reason="comes with Gradio")
+    folders, reserved = Folders(tmp_path), []
+
+    async def reading(scope, receive, send):
+        for _ in range(3):
+            await receive()
+            reserved.append(guards.coming)
+        await page(scope, receive, send)
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(100), "more_body": True}
+
+    guards = Guards(reading, folders, frozenset(), None, room=1000)
+    scope = {"type": "http", "path": "/gradio_api/upload", "method": "POST", "headers": [(b"content-length", b"250")]}
+    asyncio.run(guards(scope, receive, lambda _: asyncio.sleep(0)))
+    assert reserved == [150, 50, 0]
+    assert guards.coming == 0
+    (tmp_path / "photo").write_bytes(bytes(1000))
+    before = folders.size()
+    os.link(tmp_path / "photo", tmp_path / "the same")
+    assert folders.size() == before
+
+
+def test_results_stay_as_long_as_the_tab_is_open(tmp_path):
+    folders = Folders(tmp_path, kept=100)
+    folder = folders.new("one")
+    (folder / "a.png").write_bytes(b"1")
+    for path in (folder / "a.png", folder):
+        os.utime(path, (1, 1))
+    folders.hold("one", [folder])
+    folders.release("one")
+    folders.sweep()
+    assert (folder / "a.png").exists()
+    folders.drop("one")
+    assert not folder.exists()
 
 
 def test_answers_forbid_the_browser_to_fetch_from_elsewhere(guards):
@@ -608,7 +663,11 @@ def test_previews_are_what_browsers_show(tmp_path, mode):
         image = image.convert("RGB").convert(mode) if mode in ("P", "CMYK") else image.convert(mode)
     path = tmp_path / "photo.tif"
     image.save(path)
+    results = {tmp_path / f"{name}.{kind}": b"a result" for name in ("before", "after") for kind in ("jpg", "png")}
+    for result, content in results.items():
+        result.write_bytes(content)
     before, after, size = write_previews(path, path, tmp_path)
+    assert {result: result.read_bytes() for result in results} == results  # a photo may have such a name
     assert size == (30, 20)
     for preview in (before, after):
         shown = Image.open(io.BytesIO(preview.read_bytes()))

@@ -411,7 +411,12 @@ def test_nothing_but_outputs_leaves_an_archive(tmp_path):
     results.unpack(path, tmp_path / "out", allowed)
     assert contents(tmp_path / "out") == {name.removeprefix("./"): content for name, content in wanted.items()}
     assert not (tmp_path / "evil").exists()
-    path.write_bytes(path.read_bytes()[:-40])
+    whole = path.read_bytes()
+    for damaged in (whole[:-40], whole[:-8] + bytes(8), whole[:40] + bytes([whole[40] ^ 255]) + whole[41:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.tar\.gz of the job is damaged"):
+            results.unpack(path, tmp_path / "out", allowed)
+    path.write_bytes(whole[:-40])
     with pytest.raises(UserError, match=r"a\.tar\.gz of the job is damaged"):
         results.unpack(path, tmp_path / "out", allowed)
 

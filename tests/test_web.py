@@ -87,6 +87,22 @@ def test_a_token_goes_to_hugging_face_alone_and_encrypted(workspace, clock, targ
     assert set(seen) == {sent}
 
 
+@pytest.mark.parametrize(
+    "url", ["https://a..b/x.zip", "https://[abc/x.zip", "https://host:99999/x.zip", "ftp://a/x.zip"]
+)
+def test_what_is_no_address_is_said_at_once(workspace, clock, target, url):
+    with pytest.raises(UserError, match="is no address"):
+        web.download(url, target, sha256=None)
+    assert not clock.slept
+
+
+@pytest.mark.parametrize("said", ["9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT"])
+def test_a_time_to_wait_that_cannot_be_is_none(said):
+    answer = requests.Response()
+    answer.headers["Retry-After"] = said
+    assert web.retry_after(answer) is None
+
+
 class Elsewhere(Handler):
     """Sends everybody to another host."""
 

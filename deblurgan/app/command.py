@@ -62,8 +62,9 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     options = parser.parse_args(list(arguments))
     if "" in options.auth:
         raise UserError(f"--auth is empty: give user:password, or leave --auth out to take them from {AUTH}")
-    auth = _users(options.auth or os.environ.get(AUTH, "").splitlines())
-    if not is_loopback(options.host) and not auth and "none" not in options.auth:
+    who = options.auth or os.environ.get(AUTH, "").splitlines()
+    auth = _users(who)
+    if not is_loopback(options.host) and not auth and "none" not in who:
         raise UserError(
             f"--host {options.host} lets everybody in the network use the page: add --auth user:password, or --auth "
             "none if this is meant"

@@ -1,6 +1,7 @@
 """Where uploads, results and previews lie: a temporary folder that is gone when the page ends, at the latest."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import stat
@@ -29,7 +30,8 @@ class Folders:
     Parameters
     ----------
     root
-        The folder; everything in it but `EXAMPLES` is deleted when it has not been touched for `kept` seconds.
+        The folder; everything in it but `EXAMPLES`, and what belongs to a session of the browser, is deleted when it
+        has not been touched for `kept` seconds.
     kept
         Seconds.
     """
@@ -83,15 +85,17 @@ class Folders:
             shutil.rmtree(folder, ignore_errors=True)
 
     def size(self) -> int:
-        """Bytes of all files."""
-        return sum(_size(path) for path in self.root.rglob("*"))
+        """Bytes of all files, of which several names of one count once."""
+        found = {(one.st_dev, one.st_ino): one.st_size for path in self.root.rglob("*") if (one := _stat(path))}
+        return sum(found.values())
 
     def sweep(self) -> None:
         """Delete what has not been touched for long."""
         now = time.time()
         half = min(HALF, self.kept)
         with self.lock:
-            held = {folder for paths in self.held.values() for path in paths for folder in (path, *path.parents)}
+            paths = itertools.chain(*self.held.values(), *self.owned.values())
+            held = {folder for path in paths for folder in (path, *path.parents)}
             begun = min((began for began, came in self.coming.values() if came > now - half), default=now)
         for entry in self.root.iterdir():
             if entry.name in (LOCK, EXAMPLES) or entry in held:
@@ -137,15 +141,13 @@ def _remove_left(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _size(path: Path) -> int:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_size
+        return path.stat()
     except OSError:
-        return 0
+        return None
 
 
 def _touched(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+    found = _stat(path)
+    return found.st_mtime if found else 0.0

@@ -40,12 +40,15 @@ class Guards:
     hosts
         Names under which the page may be asked for; empty: under any. A foreign site whose name leads to 127.0.0.1
         ("DNS rebinding") would otherwise read what the browser's user does here.
+    public
+        The name of the page's public address, if it has one. Requests of sites of other names are refused: the browser
+        sends the user's cookie along.
     room
         Bytes that all files of the page may take.
     """
 
-    def __init__(self, app: Any, folders: Folders, hosts: frozenset[str], room: int) -> None:
-        self.app, self.folders, self.hosts, self.room = app, folders, hosts, room
+    def __init__(self, app: Any, folders: Folders, hosts: frozenset[str], public: str | None, room: int) -> None:
+        self.app, self.folders, self.hosts, self.public, self.room = app, folders, hosts, public, room
         self.coming = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,17 +73,29 @@ class Guards:
         if not upload:
             await self.app(scope, receive, guarded)
             return
-        self.coming += int(length)
+        missing = int(length)
+        self.coming += missing
         try:
             with self.folders.upload() as came:
-                await self.app(scope, _whole(receive, came), guarded)
+
+                def arrived(count: int) -> None:
+                    """What has come lies in the folder, and counts there."""
+                    nonlocal missing
+                    came()
+                    count = min(count, missing)
+                    missing -= count
+                    self.coming -= count
+
+                await self.app(scope, _whole(receive, arrived), guarded)
         finally:
-            self.coming -= int(length)
+            self.coming -= missing
 
     def refusal(self, scope: Scope, headers: dict[str, str], *, upload: bool) -> tuple[int, str] | None:
         """Status and reason of a request that is not let in."""
         if self.hosts and host_of(headers.get("host", "")) not in self.hosts:
             return 421, "this page is not served under that name"
+        if "origin" in headers and not self.is_own(headers["origin"], headers.get("host", "")):
+            return 403, "another site may not use this page"
         if "/file=http" in scope["path"] or "/proxy=" in scope["path"]:
             return 404, "nothing is fetched from the web"
         if scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -98,6 +113,11 @@ class Guards:
             return 507, "the disk of the page is nearly full"
         return None
 
+    def is_own(self, origin: str, host: str) -> bool:
+        """Whether an origin is the page's own: the name that is asked for, or the public one."""
+        name = host_of(origin.partition("://")[2])
+        return bool(name) and name in (host_of(host), self.public)
+
 
 def host_of(text: str) -> str:
     """The name in a `Host` header, without the port.
@@ -113,10 +133,10 @@ def host_of(text: str) -> str:
     return text.partition(":")[0]
 
 
-def _whole(receive: Receive, came: Callable[[], None]) -> Receive:
+def _whole(receive: Receive, arrived: Callable[[int], None]) -> Receive:
     """Make an upload that is cut off one that is refused: Gradio's parser deletes its files then, and only then.
 
-    `came` is called for every piece.
+    `arrived` is called with the bytes of every piece.
     """
     from starlette.formparsers import MultiPartException
 
@@ -124,7 +144,7 @@ def _whole(receive: Receive, came: Callable[[], None]) -> Receive:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise MultiPartException("the upload was cut off")
-        came()
+        arrived(len(message.get("body", b"")))
         return message
 
     return received

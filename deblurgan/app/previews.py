@@ -13,8 +13,12 @@ QUALITY = 92
 
 
 def write_previews(before: Path, after: Path, folder: Path) -> tuple[Path, Path, tuple[int, int]]:
-    """Write both, and give the size of the photo, (width, height); JPEG, or PNG where there is transparency."""
-    pictures = []
+    """Write both, and give the size of the photo, (width, height); JPEG, or PNG where there is transparency.
+
+    They lie in a folder of their own below `folder`: a photo may be called as one of them.
+    """
+    pictures, folder = [], folder / "previews"
+    folder.mkdir()
     for name, path in (("before", before), ("after", after)):
         photo = read_photo(path)
         picture = _picture(photo)

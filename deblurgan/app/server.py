@@ -142,7 +142,13 @@ def run(settings: Settings, ready: Callable[[str], None] = print) -> None:
         refuse_addresses()
         process = Process()
         page = build(folders, process, settings.memory, write_examples(folders.root))
-        guards = Middleware(Guards, folders=folders, hosts=hosts_of(settings), room=ROOM * settings.largest)
+        guards = Middleware(
+            Guards,
+            folders=folders,
+            hosts=hosts_of(settings),
+            public=public_name(settings),
+            room=ROOM * settings.largest,
+        )
         ended = threading.Event()
         fonts = ["system-ui", "sans-serif"]  # of the machine: a name in quotes would be fetched
         theme = gr.themes.Default(
@@ -190,8 +196,13 @@ def hosts_of(settings: Settings) -> frozenset[str]:
     """The names under which the page may be asked for; empty where it listens to the network, behind a password."""
     if not is_loopback(settings.host):
         return frozenset()
-    named = urlsplit(settings.address).hostname if settings.address else None
+    named = public_name(settings)
     return frozenset({*LOOPBACK, settings.host, *([named] if named else [])})
+
+
+def public_name(settings: Settings) -> str | None:
+    """The name of the page's public address."""
+    return urlsplit(settings.address).hostname if settings.address else None
 
 
 def is_loopback(host: str) -> bool:

@@ -32,6 +32,7 @@ class Counts:
     changed: int = 0
     as_before: int = 0
     gone: int = 0
+    forgotten: bool = False
     left_out: list[str] = field(default_factory=list)
     archived: list[str] = field(default_factory=list)
 
@@ -103,7 +104,7 @@ def register(address: Address, table: Path, usable: Callable[[str], bool], *, fo
     there = {one.object: one for one in found.objects}
     ours = {one.object for one in known.values()}
     now = {name: one for name, one in before.items() if name not in ours or name in there or not forget}
-    counts.gone = sum(one.object not in there for one in known.values())
+    counts.gone, counts.forgotten = sum(one.object not in there for one in known.values()), forget
     todo = []
     for name, one in there.items():
         if name in before and (before[name].etag, before[name].size) == (one.etag, one.size):
@@ -138,7 +139,8 @@ def in_words(address: Address, table: Path, counts: Counts, shown: int = 100) ->
     yield from _few([f"left out {reason}" for reason in counts.archived], shown)
     yield f"{address}: {counts.new} new, {counts.changed} changed, {counts.as_before} as before: {table}"
     if counts.gone:
-        yield f"{counts.gone} registered before are no longer in the bucket; --forget takes them out of the table"
+        then = "they were taken out of the table" if counts.forgotten else "--forget takes them out of the table"
+        yield f"{counts.gone} registered before are no longer in the bucket; {then}"
 
 
 def _few(lines: list[str], shown: int) -> Iterable[str]:

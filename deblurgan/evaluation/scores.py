@@ -229,4 +229,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.parse_args(list(arguments))
     if not REPORT.exists():
         raise UserError(f"{REPORT} is not there: `dvc repro evaluate` makes it")
-    print("\n".join(in_words(json.loads(REPORT.read_text(encoding="utf-8")))))
+    try:
+        lines = in_words(json.loads(REPORT.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # of a merge, say, whose conflicts are open
+        raise UserError(f"{REPORT} is damaged ({error}): `dvc repro -f evaluate` makes it anew") from None
+    print("\n".join(lines))

@@ -43,7 +43,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--model",
-        default=environment(MODEL),
+        default=environment(MODEL) or None,
         type=Path,
         metavar="ONNX",
         help=f"exported generator that deblurs them (default: {MODEL}, or none)",
@@ -108,5 +108,5 @@ def main(arguments: list[str]) -> None:
     supervisor = Supervisor(what, options.workers)
     counts = supervisor.run()
     log("ended", **dict(sorted(counts.items())))
-    if options.once and counts["failed"]:
-        raise UserError(f"{counts['failed']} messages failed: they come again, or lie in the dead-letter queue")
+    if options.once and (lost := counts["failed"] + counts["worker ended"]):
+        raise UserError(f"{lost} messages failed: they come again, or lie in the dead-letter queue")

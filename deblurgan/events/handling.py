@@ -68,7 +68,9 @@ def handle(body: str, settings: Settings) -> list[str]:
 
 def log(outcome: str, **values: Any) -> None:
     """Write one line of JSON, in one go: other processes write theirs to the same place."""
-    sys.stdout.write(json.dumps({"outcome": outcome, **values}, ensure_ascii=False) + "\n")
+    line = json.dumps({"outcome": outcome, **values}, ensure_ascii=False) + "\n"
+    coding = sys.stdout.encoding or "utf-8"  # which may lack letters of a key
+    sys.stdout.write(line.encode(coding, "backslashreplace").decode(coding))
     sys.stdout.flush()
 
 

@@ -75,4 +75,5 @@ def _of(event: Any) -> list[Arrival]:
 def _arrival(bucket: Any, key: Any) -> Arrival:
     if not (isinstance(bucket, str) and isinstance(key, str) and bucket and key):
         raise ValueError
+    key.encode()  # half a character is none of S3's
     return Arrival(bucket, key)

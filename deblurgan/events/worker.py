@@ -139,8 +139,8 @@ def _kept(queue: Any, handle_of: dict[str, str], visibility: int) -> Iterator[No
 
     def renew() -> None:
         end = time.monotonic() + LIMIT
-        while not done.wait(visibility / 3):
-            if time.monotonic() > end:
+        while not done.wait(min(visibility / 3, max(end - time.monotonic(), 0))):
+            if time.monotonic() >= end:
                 log("failed", error=f"not done after {LIMIT} s: this process ends, and the message comes again")
                 os._exit(1)
             with contextlib.suppress(BotoCoreError, ClientError):

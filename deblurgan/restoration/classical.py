@@ -119,7 +119,7 @@ def _reach(name: str, kernel: np.ndarray, iterations: int) -> int:
 
     Each iteration of Richardson and Lucy blurs twice, and n blurs spread as the square root of n.
     """
-    radius = len(kernel) // 2
+    radius = max(1, len(kernel) // 2)
     if name == "unsharp":
         return math.ceil(4 * _deviation(kernel)) + 1  # where SciPy cuts a Gaussian off
     return RINGS * radius if name == "wiener" else math.ceil(radius * (1 + math.sqrt(2 * iterations)))

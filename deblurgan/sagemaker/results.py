@@ -1,9 +1,11 @@
 """What a job has made becomes the outputs of the stage."""
 
+import gzip
 import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -77,6 +79,9 @@ def unpack(archive: Path, folder: Path, allowed: tuple[str, ...]) -> None:
         The archive is damaged, or larger than results ever are.
     """
     try:
+        with gzip.open(archive) as stream:  # to its end, where its checksum is
+            while stream.read(1 << 20):
+                pass
         with tarfile.open(archive, "r:gz") as members:
             total = 0
             for member in members:
@@ -90,7 +95,7 @@ def unpack(archive: Path, folder: Path, allowed: tuple[str, ...]) -> None:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with source, open(target, "wb") as out:
                         shutil.copyfileobj(source, out)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # a fault of the disk
             raise
         raise UserError(f"{archive.name} of the job is damaged ({error})") from None

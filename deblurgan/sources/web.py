@@ -22,7 +22,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from tqdm import tqdm
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.exceptions import InvalidHeader as OddHeader
 from urllib3.util import Retry
 
@@ -49,6 +49,15 @@ class Gone(Exception):
     """The server does not have it, as a rule for ever (404, 410, 451)."""
 
 
+NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    LocationValueError,
+)
+"""What Requests and urllib3 raise where they cannot read an address."""
+
+
 class Refused(Gone):
     """The server does not give it today (403)."""
 
@@ -68,7 +77,7 @@ def retry_after(answer: requests.Response) -> float | None:
     said = answer.headers.get("Retry-After")
     try:
         return None if said is None else Retry(retry_after_max=10**9).parse_retry_after(said)
-    except OddHeader:
+    except (OddHeader, ValueError, OverflowError):  # a date or a number that cannot be
         return None
 
 
@@ -144,6 +153,8 @@ class Session(requests.Session):
                 answer = _within(ANSWER, lambda: self.get(url, timeout=TIMEOUT, headers=headers, stream=True))
                 if not stream:
                     answer.raw = io.BytesIO(b"".join(body(answer)))
+            except NO_ADDRESS as error:
+                raise UserError(f"{where} is no address ({type(error).__name__})") from None
             except (requests.RequestException, TimeoutError) as error:
                 fault = f"no answer from {where} ({type(error).__name__})"
             else:
@@ -328,7 +339,10 @@ def _download(url: str, part: Path, remedy: str) -> bool:
     """Fetch a file, however often the connection breaks off; whether it came in several pieces."""
     where = address_for_people(url)
     tag = part.with_name(f"{part.name.removesuffix('.part')}.etag")
-    address = urlsplit(url)
+    try:
+        address = urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"{url} is no address ({error})") from None
     token = os.environ.get("HF_TOKEN") if (address.scheme, address.hostname) == ("https", "huggingface.co") else None
     failures = pieces = 0
     best = part.stat().st_size if part.exists() else 0

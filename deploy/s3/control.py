@@ -113,6 +113,8 @@ def start(store: Store) -> None:
             _check_disk(store.root)
             _check_ports(store)
             _launch(store)
+        elif not _is_taken(store.port):
+            raise UserError(f"the server of {store.root} runs on another port than {store.port}: `make s3-stop` first")
         _make_buckets(store)
 
 
