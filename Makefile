@@ -3,7 +3,7 @@ PYTHON ?= python3
 BASE ?= main
 VENV := .venv
 # the make of macOS looks for commands in this PATH only where it runs them by another shell than its own
-SHELL := $(shell command -v bash)
+SHELL := $(or $(shell which bash),/bin/sh)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE  # without byte code every process would compile TensorFlow anew: 8 s

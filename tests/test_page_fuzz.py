@@ -218,6 +218,7 @@ def test_a_site_with_a_name_for_this_machine_gets_nothing(page):
         answer = requests.get(f"{page.address}/config", headers={"Host": host}, timeout=60)
         assert answer.status_code == 421
     answer = requests.get(f"{page.address}/config", headers={"Origin": "https://evil.example"}, timeout=60)
+    assert answer.status_code == 403
     assert answer.headers.get("access-control-allow-origin") != "https://evil.example"
 
 

@@ -18,7 +18,7 @@ def write_previews(before: Path, after: Path, folder: Path) -> tuple[Path, Path,
     They lie in a folder of their own below `folder`: a photo may be called as one of them.
     """
     pictures, folder = [], folder / "previews"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name, path in (("before", before), ("after", after)):
         photo = read_photo(path)
         picture = _picture(photo)
