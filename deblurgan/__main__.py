@@ -38,15 +38,16 @@ def usage() -> str:
 
 def main(arguments: list[str]) -> None:
     """Run a command, or list all."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return
-    name, *rest = arguments
-    if name not in COMMANDS:
+    name, *rest = arguments or ["--help"]
+    asked = name in ("-h", "--help", "help")
+    if name not in COMMANDS and not asked:
         sys.exit(f"deblurgan: error: no command {name!r}\n\n{usage()}")
-    with reported(name):
+    with reported("deblurgan" if asked else name):
         try:
-            importlib.import_module(COMMANDS[name][0]).main(rest)
+            if asked:
+                print(usage())
+            else:
+                importlib.import_module(COMMANDS[name][0]).main(rest)
             sys.stdout.flush()
         except BrokenPipeError:
             if not _nobody_reads():

@@ -130,7 +130,8 @@ def test_every_parameter_is_explained():
             assert explained, line
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
-    command = f"{sys.executable} -m deblurgan scores | true"
+@pytest.mark.parametrize("arguments", ["scores", "--help"])
+def test_a_reader_that_has_seen_enough_is_no_error(arguments):
+    command = f"{sys.executable} -u -m deblurgan {arguments} | true"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr == ""
