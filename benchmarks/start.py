@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peak import UNIT
 from deblurgan.errors import UserError, reported
 from deblurgan.files import link_or_copy
 from deblurgan.images import write_png
@@ -52,8 +53,7 @@ def run(model: Path, image: Path, out: Path) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise UserError(f"{' '.join(map(str, command))} failed: run it to see why")
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes
-    return time.perf_counter() - start, usage.ru_maxrss / unit
+    return time.perf_counter() - start, usage.ru_maxrss * UNIT / 1e6
 
 
 def main() -> None:

@@ -177,13 +177,14 @@ def options(name: str, arguments: list[str]) -> list[str]:
     changes, own = read_yaml(path), read_yaml("params.yaml")
     values = merged(own, changes)
     p = check(values, f"params.yaml with {path}")
-    named = dict(flattened(merged(changes, set_on_the_way(arguments) or {})))
+    further = set_on_the_way(arguments)
+    named = dict(flattened(merged(changes, further or {})))
     if kept := [f"{key} = {value!r}" for key, value in uncommitted(own).items() if key not in named]:
         print(
             f"preset: note: values of params.yaml that are not committed stay: {', '.join(kept)}; without them: {BACK}",
             file=sys.stderr,
         )
-    if (further := set_on_the_way(arguments)) is not None:
+    if further is not None:
         if further:
             p = check(merged(values, further), f"params.yaml with {path} and -S")
         check_that_all_is_there(p, apart=not APART.isdisjoint(arguments))
