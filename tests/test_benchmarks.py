@@ -138,6 +138,7 @@ def test_nafnet_beside_pytorchs(monkeypatch, capsys, workers_here):
     assert all(0 <= float(row[4]) < 1 for row in rows if row[1] != "torch")
 
 
+@pytest.mark.long
 def test_train(monkeypatch, capsys, workers_here, eager):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")  # a worker sets it
     monkeypatch.setattr(train, "VARIANTS", ["reference, plain", "ours, plain"])
@@ -186,6 +187,7 @@ def test_train_memory(monkeypatch, capsys):
     assert 0.2 < float(found[1]) < 3  # TensorFlow's own, and hardly more
 
 
+@pytest.mark.long
 def test_quality(monkeypatch, capsys, tmp_path, eager):
     recipe = {"crop": 32, "batch_size": 1, "precision": "float32"}
     tiny = {"generator": {"filters": 4, "blocks": 1}, "train": recipe, "synthesize": {"layered": 0}}

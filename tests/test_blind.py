@@ -56,11 +56,18 @@ def shaken(sharp: np.ndarray, kernel: np.ndarray, **ways: bool) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def coffee():
+def heard() -> list[tuple[str, float]]:
+    """What the estimation of `coffee` told of its progress: words and share of the work."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def coffee(heard):
     """A photo, shaken at 30 degrees, and what is found in it."""
     sharp = data.coffee()[:320, 100:421]  # one side even, one odd
     blur = shaken(sharp, line(30))
-    return sharp, blur, estimate_blur(to_float(blur), in_light=True, side=SIDE)
+    found = estimate_blur(to_float(blur), in_light=True, side=SIDE, told=lambda *progress: heard.append(progress))
+    return sharp, blur, found
 
 
 def direction(kernel: np.ndarray) -> float:
@@ -137,9 +144,7 @@ def test_a_photo_that_is_flat_but_for_clipped_lamps_is_left():
     assert estimate_blur(to_float(to_uint8(2 * lamps ** (1 / 2.2) - 1)), in_light=True, side=SIDE).doubt
 
 
-def test_progress_goes_from_nothing_to_all_of_the_work(coffee):
-    heard = []
-    estimate_blur(to_float(coffee[1]), in_light=True, side=SIDE, told=lambda words, share: heard.append((words, share)))
+def test_progress_goes_from_nothing_to_all_of_the_work(coffee, heard):
     shares = [share for _, share in heard]
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.05

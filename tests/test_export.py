@@ -76,9 +76,9 @@ def in_litert(exported):
     return functools.cache(lambda name: litert_bytes(exported(name)[0], {"reach": "7"}))
 
 
-def kinds(*names: str) -> list:
+def kinds(*names: str, slow: tuple[str, ...] = ("global", "local")) -> list:
     """Kinds of generators; what has attention takes long to compile."""
-    return [pytest.param(name, marks=pytest.mark.long) if name in ("global", "local") else name for name in names]
+    return [pytest.param(name, marks=pytest.mark.long) if name in slow else name for name in names]
 
 
 @pytest.mark.parametrize("name", kinds(*GENERATORS))
@@ -94,7 +94,7 @@ def test_an_exported_generator_computes_what_keras_computes(exported, name, heig
     assert np.abs(expected - image).max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["resnet", "local"])
+@pytest.mark.parametrize("name", kinds("resnet", "local"))
 def test_a_file_says_what_running_it_takes(exported, name):
     generator, onnx_model = exported(name)
     assert onnx_model.traits == neural.traits_of(generator)
@@ -104,6 +104,7 @@ def test_a_file_says_what_running_it_takes(exported, name):
     assert (onnx_model.with_global_means() is not None) == (name == "local")
 
 
+@pytest.mark.long
 def test_local_attention_becomes_global_from_the_same_file(exported):
     generator, onnx_model = exported("local")
     image = np.random.default_rng(0).uniform(-1, 1, (64, 448, 3)).astype(np.float32)
@@ -111,7 +112,7 @@ def test_local_attention_becomes_global_from_the_same_file(exported):
     np.testing.assert_allclose(onnx_model.with_global_means()(image), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", kinds("resnet", "unet", "nafnet", "local"))
+@pytest.mark.parametrize("name", kinds("resnet", "unet", "nafnet", "local", slow=("nafnet", "local")))
 def test_the_same_generator_is_the_same_bytes(exported, name):
     generator, _ = exported(name)
     path = exported.folder / f"{name}.onnx"
@@ -121,7 +122,7 @@ def test_the_same_generator_is_the_same_bytes(exported, name):
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
-@pytest.mark.parametrize("name", ["resnet", "unet"])
+@pytest.mark.parametrize("name", kinds("resnet", "unet", slow=("resnet",)))
 def test_the_same_generator_is_the_same_litert_bytes(exported, in_litert, name):
     generator, _ = exported(name)
     first = in_litert(name)

@@ -422,6 +422,7 @@ def proxy():
     thread.join(10)
 
 
+@pytest.mark.long
 def test_behind_a_reverse_proxy_and_a_password(workplace, proxy, chromium, photos, tmp_path):
     address, upstream = proxy
     with socket.create_server(("127.0.0.1", 0)) as free:
