@@ -80,6 +80,7 @@ def test_the_network_needs_a_password(host, monkeypatch):
         ["--auth", ":x"],
         ["--address", "example.org"],
         ["--address", "https://[::1"],
+        ["--address", "https://photos.example.org"],
         ["--port", "70000"],
         ["--auth", ""],
         ["--auth", "", "--auth", "none", "--host", "0.0.0.0"],
@@ -93,7 +94,7 @@ def test_options_that_make_no_sense_are_one_line(arguments, monkeypatch):
 
 
 def test_a_reverse_proxy_names_its_host():
-    found = read_settings(["--address", "https://photos.example.org/deblur/"])
+    found = read_settings(["--address", "https://photos.example.org/deblur/", "--auth", "none"])
     assert found.address == "https://photos.example.org/deblur"
     assert "photos.example.org" in hosts_of(found)
 

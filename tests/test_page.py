@@ -85,7 +85,8 @@ def train(folder: Path, gain: float, steps: int) -> None:
         rows = [f"{step}\t{20 + slope * step / steps:.4f}" for step in range(100, steps + 1, 100)]
         (curves / f"{name}.tsv").write_text("\n".join([f"step\t{column}", *rows, ""]))
     panel = np.clip(data.coffee()[:200].astype(float) * (0.6 + gain / 2), 0, 255).astype(np.uint8)
-    saved(panel, metrics / "evaluate/panels/cup.png")
+    for name in ("gopro/GOPR9005_09_00/0000", "unsplash/cup/0000"):
+        saved(panel, metrics / f"evaluate/panels/{name}.png")
     subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "metrics/evaluate/panels"], cwd=folder, check=True)
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", f"A training of {steps} steps")
@@ -347,6 +348,7 @@ def test_trainings_are_compared(visit, page):
     for plot in ("#scores", "#curves"):
         one.tab.locator(f"{plot} canvas, {plot} svg.marks").first.wait_for()
     one.tab.locator("#panels img").nth(1).wait_for()
+    one.tab.get_by_label("unsplash/cup/0000").click()
     one.tab.wait_for_function("() => [...document.querySelectorAll('#panels img')].every(i => i.naturalWidth == 600)")
     levels = one.tab.evaluate(
         "() => [...document.querySelectorAll('#panels img')].map(i => { const c = document.createElement('canvas');"

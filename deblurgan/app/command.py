@@ -71,6 +71,11 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         )
     if options.address and not _is_address(options.address):
         raise UserError(f"--address {options.address} is no address like https://photos.example.org/deblur")
+    if options.address and not auth and "none" not in who:
+        raise UserError(
+            f"--address {options.address} shows the page to everybody who can reach that address: add --auth "
+            "user:password, or --auth none if the proxy asks for a password"
+        )
     if options.port is not None and not 0 < options.port < 65536:
         raise UserError(f"--port {options.port}: a port is a number from 1 to 65535")
     return Settings(

@@ -100,8 +100,9 @@ def curves_of(rev: str) -> dict[str, list[tuple[float, float]]]:
 
 
 def panels_of(rev: str) -> list[str]:
-    """The names of a revision's test panels."""
-    return sorted(PurePosixPath(path).name for path in _below(rev, PANELS) if path.endswith(".png"))
+    """The names of a revision's test panels: paths below their folder, data set and scene first."""
+    found = (PurePosixPath(path) for path in _below(rev, PANELS))
+    return sorted(path.relative_to(PANELS).as_posix() for path in found if path.suffix == ".png")
 
 
 def panel(rev: str, name: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import html
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -124,7 +123,7 @@ class TrainingsTab:
             )
         slider, problem = self.show_panel(one, other, name)
         return (
-            gr.update(choices=[(Path(name).stem, name) for name in names], value=name, visible=bool(names)),
+            gr.update(choices=[(name.removesuffix(".png"), name) for name in names], value=name, visible=bool(names)),
             slider,
             said or problem,
             gr.update(choices=curves, value=curve),
