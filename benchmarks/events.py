@@ -28,6 +28,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.lambda_runtime import Function
+from deblurgan.errors import UserError, reported
 
 ROOT = Path(__file__).parents[1]
 BUCKETS = SOURCE, RESIZED, DEBLURRED = "live-source", "live-resized", "live-deblurred"
@@ -63,6 +64,8 @@ def server() -> Iterator[str]:
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
+            if process.poll() is not None:
+                raise UserError("moto's server does not start: python -m pip install -r requirements-dev.txt")
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -247,4 +250,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported("events"):
+        main()

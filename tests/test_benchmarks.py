@@ -228,6 +228,12 @@ def test_events(monkeypatch, capsys, tmp_path):
     assert "cold start of the handler" in said
 
 
+def test_events_without_its_server_end_with_a_line(monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(UserError, match="requirements-dev"), events.server():
+        pass
+
+
 def test_size(monkeypatch, capsys, tmp_path):
     called(monkeypatch, size, pairs(tmp_path))
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(size.WAYS)

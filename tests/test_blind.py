@@ -34,6 +34,7 @@ from deblurgan.restoration.kernel_estimation import (
     trimmed,
 )
 from deblurgan.restoration.kernel_selection import Estimate, estimate_blur
+from deblurgan.restoration.options import read_options
 
 pytestmark = pytest.mark.xdist_group("blind")  # what they share is made once
 SIDE = 25
@@ -333,6 +334,12 @@ def test_options_that_do_not_fit_are_refused(options, what, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["photo.png", "--output", str(tmp_path), *options])
     assert what in capsys.readouterr().err
+
+
+def test_always_holds_for_auto_too():
+    arguments = ["a.png", "--output", "out", "--algorithm", "auto"]
+    assert read_options(arguments).skip_sharp
+    assert not read_options([*arguments, "--always"]).skip_sharp
 
 
 def test_a_photo_is_refused_or_not_whatever_came_before_it():

@@ -54,8 +54,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "and colour profile are kept, the orientation is applied; BMP, GIF and palettes become PNG, HEIC and AVIF "
         "JPEG, or PNG if they have transparency.",
         epilog="For example: python -m deblurgan deblur holiday.jpg other/ --output deblurred --compare. "
-        "Each file that fails is named with the reason, the others are done, and the exit code is 1. Only a "
-        "full disk stops the run.",
+        "Each file that fails is named with the reason, the others are done, and the exit code is 1. An input "
+        "that is not there stops the run before it begins, a full disk at once.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to deblur")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
@@ -87,7 +87,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         type=number_between(0, 1),
         default=1.0,
         metavar="0..1",
-        help="0 leaves photos as they are, 1 deblurs them fully (default: 1)",
+        help="0 corrects nothing, 1 deblurs them fully (default: 1)",
     )
     parser.add_argument(
         "--ensemble",
@@ -115,7 +115,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         type=tile_option,
         default="auto",
         metavar="auto|N|off",
-        help="side in pixels of the tiles that the network sees; auto: the whole photo if it fits into --memory",
+        help="side in pixels of the tiles that the network sees; auto: the whole photo if it fits into --memory "
+        "and the algorithm takes it",
     )
     parser.add_argument(
         "--memory",
@@ -137,5 +138,5 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         parser.error("--kernel-size and --show-kernel are for --algorithm blind and auto")
     if options.video and options.algorithm in BLIND:
         parser.error(f"--algorithm {options.algorithm} is for photos, not for --video")
-    options.skip_sharp = options.skip_sharp or options.algorithm == "auto"
+    options.skip_sharp = options.skip_sharp or (options.algorithm == "auto" and not options.always)
     return options
