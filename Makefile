@@ -60,7 +60,7 @@ app: $(VENV)/.installed-app  ## Open the page in the browser: deblur photos, com
 plots: $(VENV)/.installed-app  ## Write dvc_plots/index.html, which needs no network, and open it (REVS="HEAD~1 HEAD")
 	python -m deblurgan plots --open $(REVS)
 
-test: $(VENV)/.installed-dev .venv-aws/.installed  ## Run the tests but the long ones: 15 minutes
+test: $(VENV)/.installed-dev .venv-aws/.installed  ## Run the tests but the long ones: 10 minutes
 	python -m pytest
 
 test-all: $(VENV)/.installed-dev .venv-aws/.installed  ## Run all tests: 30 to 45 minutes
