@@ -4,9 +4,9 @@ import importlib
 import os
 import sys
 
-from deblurgan.errors import keep_interrupts_short, reported
+from deblurgan.errors import keep_starts_short, reported
 
-keep_interrupts_short()
+keep_starts_short()
 
 COMMANDS = {
     "deblur": ("deblurgan.restoration.command", "deblur photos, folders and clips of yours"),

@@ -25,8 +25,10 @@ def _parents_up_to_dvc() -> list[int]:
     """
     if not os.environ.get(STAGE):
         return []
-    import psutil  # which is there where DVC is
-
+    try:
+        import psutil
+    except ModuleNotFoundError:  # a Python without the project's packages, which ends soon
+        return []
     found = [os.getppid()]
     with contextlib.suppress(psutil.Error):  # another user's, or gone already
         while STAGE in (process := psutil.Process(found[-1])).environ():
@@ -71,13 +73,23 @@ def explained(error: OSError) -> str:
     return f"{text}: {error.filename}" if error.filename else text
 
 
-def keep_interrupts_short() -> None:
-    """Make Ctrl-C one line from now on: before `reported` listens, importing the libraries takes seconds."""
+OURS = ("deblurgan", "stages")
+"""Packages that are no one else's: where a module of them is missing, the code is wrong, not the environment."""
+
+
+def keep_starts_short() -> None:
+    """Make Ctrl-C and a missing package one line from now on: `reported` listens after the libraries are imported."""
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print("interrupted while starting; nothing was changed, run it again", file=sys.stderr)
+        elif isinstance(error, ModuleNotFoundError) and (package := (error.name or "").split(".")[0]) not in OURS:
+            print(
+                f"error: {sys.executable} has no package {package}: activate the environment first, "
+                "`. .venv/bin/activate` (`make install` makes it)",
+                file=sys.stderr,
+            )
         else:
             usual(kind, error, trace)
 

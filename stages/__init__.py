@@ -1,5 +1,5 @@
 """The stages of dvc.yaml, one script each."""
 
-from deblurgan.errors import keep_interrupts_short
+from deblurgan.errors import keep_starts_short
 
-keep_interrupts_short()
+keep_starts_short()

@@ -1,6 +1,7 @@
 """README and docs say what the repository holds: scores, files, commands, parameters, photographs."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -109,6 +110,15 @@ def test_the_front_door_lists_its_commands_and_each_explains_itself():
     assert all(re.search(rf"^  {name} ", listed, flags=re.MULTILINE) for name in COMMANDS)
     for name in COMMANDS:
         assert f"python -m deblurgan {name}" in said(name, "--help")
+
+
+@pytest.mark.parametrize("module", [["stages.clean"], ["deblurgan", "deblur", "a.png", "--output", "out"]])
+def test_a_python_without_the_packages_says_which_to_use(module):
+    env = {**os.environ, "DVC_STAGE": "clean"}
+    command = [sys.executable, "-S", "-m", *module]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: \S+ has no package \w+: activate the environment first, .*\n", done.stderr)
 
 
 def test_an_unknown_command_is_one_error_and_the_list():
