@@ -74,7 +74,7 @@ def explained(error: OSError) -> str:
 
 
 OURS = ("deblurgan", "stages")
-"""Packages that are no one else's: where a module of them is missing, the code is wrong, not the environment."""
+"""Packages that no environment holds. Where a module within a package is missing, the environment is not the reason."""
 
 
 def keep_starts_short() -> None:
@@ -84,9 +84,9 @@ def keep_starts_short() -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print("interrupted while starting; nothing was changed, run it again", file=sys.stderr)
-        elif isinstance(error, ModuleNotFoundError) and (package := (error.name or "").split(".")[0]) not in OURS:
+        elif isinstance(error, ModuleNotFoundError) and error.name not in OURS and "." not in (error.name or "."):
             print(
-                f"error: {sys.executable} has no package {package}: activate the environment first, "
+                f"error: {sys.executable} has no package {error.name}: activate the environment first, "
                 "`. .venv/bin/activate` (`make install` makes it)",
                 file=sys.stderr,
             )

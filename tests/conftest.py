@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -76,6 +76,11 @@ TINY = {
     "evaluate": {"panels": 1},
 }
 """What makes the whole pipeline run in seconds."""
+
+
+def some_long(names: Iterable[str], *slow: str) -> list:
+    """Values to parametrize a test with, of which the slow ones mark it as long."""
+    return [pytest.param(name, marks=pytest.mark.long) if name in slow else name for name in names]
 
 
 def edit_params(root: Path, changes: dict) -> None:

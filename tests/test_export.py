@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT, SMALL
+from conftest import ROOT, SMALL, some_long
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,12 +76,7 @@ def in_litert(exported):
     return functools.cache(lambda name: litert_bytes(exported(name)[0], {"reach": "7"}))
 
 
-def kinds(*names: str, slow: tuple[str, ...] = ("global", "local")) -> list:
-    """Kinds of generators; what has attention takes long to compile."""
-    return [pytest.param(name, marks=pytest.mark.long) if name in slow else name for name in names]
-
-
-@pytest.mark.parametrize("name", kinds(*GENERATORS))
+@pytest.mark.parametrize("name", some_long(GENERATORS, "global", "local"))
 @settings(max_examples=4)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
 def test_an_exported_generator_computes_what_keras_computes(exported, name, height, width, seed):
@@ -94,7 +89,7 @@ def test_an_exported_generator_computes_what_keras_computes(exported, name, heig
     assert np.abs(expected - image).max() > 0.01
 
 
-@pytest.mark.parametrize("name", kinds("resnet", "local"))
+@pytest.mark.parametrize("name", some_long(("resnet", "local"), "local"))
 def test_a_file_says_what_running_it_takes(exported, name):
     generator, onnx_model = exported(name)
     assert onnx_model.traits == neural.traits_of(generator)
@@ -112,7 +107,7 @@ def test_local_attention_becomes_global_from_the_same_file(exported):
     np.testing.assert_allclose(onnx_model.with_global_means()(image), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", kinds("resnet", "unet", "nafnet", "local", slow=("nafnet", "local")))
+@pytest.mark.parametrize("name", some_long(("resnet", "unet", "nafnet", "local"), "nafnet", "local"))
 def test_the_same_generator_is_the_same_bytes(exported, name):
     generator, _ = exported(name)
     path = exported.folder / f"{name}.onnx"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import SMALL, some_long
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,9 +65,7 @@ def test_what_lies_beyond_its_reach_does_not_matter_and_the_reach_is_no_exaggera
     assert np.abs(before - after)[:, middle - radius : middle - radius // 3].max() > 0
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name == "nafnet" else name for name in GENERATORS]
-)
+@pytest.mark.parametrize("name", some_long(GENERATORS, "nafnet"))
 def test_tiles_give_what_the_whole_gives(name):
     method = network(busy(build_generator(GENERATORS[name])))
     margin = method.reach + tiles.RAMP

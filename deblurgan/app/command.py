@@ -64,14 +64,15 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise UserError(f"--auth is empty: give user:password, or leave --auth out to take them from {AUTH}")
     who = options.auth or os.environ.get(AUTH, "").splitlines()
     auth = _users(who)
-    if not is_loopback(options.host) and not auth and "none" not in who:
+    unguarded = not auth and "none" not in who
+    if unguarded and not is_loopback(options.host):
         raise UserError(
             f"--host {options.host} lets everybody in the network use the page: add --auth user:password, or --auth "
             "none if this is meant"
         )
     if options.address and not _is_address(options.address):
         raise UserError(f"--address {options.address} is no address like https://photos.example.org/deblur")
-    if options.address and not auth and "none" not in who:
+    if unguarded and options.address:
         raise UserError(
             f"--address {options.address} shows the page to everybody who can reach that address: add --auth "
             "user:password, or --auth none if the proxy asks for a password"

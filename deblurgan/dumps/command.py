@@ -28,9 +28,12 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         description="Brings the objects that are new or changed, and registers them in dumps/photos.csv and "
         "dumps/pairs.csv. The next `dvc repro` takes what is registered there.",
     )
-    photos, pairs = ("s3://bucket/prefix", "s3://bucket/prefix or a zip")
-    pull.add_argument("--photos", metavar="S3", help=f"{photos}; without --pairs: fetch_unsplash.source by default")
-    pull.add_argument("--pairs", metavar="S3", help=f"{pairs}; without --photos: ingest_gopro.source by default")
+    pull.add_argument(
+        "--photos", metavar="S3", help="s3://bucket/prefix; default without --pairs: fetch_unsplash.source"
+    )
+    pull.add_argument(
+        "--pairs", metavar="S3", help="s3://bucket/prefix or a zip; default without --photos: ingest_gopro.source"
+    )
     pull.add_argument("--forget", action="store_true", help="unregister what is no longer in the bucket")
     push = commands.add_parser("push", help="publish data/deblurred under readable names")
     push.add_argument("address", metavar="S3", help="s3://bucket/prefix")
