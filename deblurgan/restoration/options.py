@@ -54,8 +54,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "and colour profile are kept, the orientation is applied; BMP, GIF and palettes become PNG, HEIC and AVIF "
         "JPEG, or PNG if they have transparency.",
         epilog="For example: python -m deblurgan deblur holiday.jpg other/ --output deblurred --compare. "
-        "Each file that fails is named with the reason, the others are done, and the exit code is 1. An input "
-        "that is not there stops the run before it begins, a full disk at once.",
+        "Each file that fails is named with the reason, the others are done, and the exit code is 1. A missing "
+        "input stops the run before it begins; a full disk stops it at once.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER", help="what to deblur")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
@@ -115,8 +115,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         type=tile_option,
         default="auto",
         metavar="auto|N|off",
-        help="side in pixels of the tiles that the network sees; auto: the whole photo if it fits into --memory "
-        "and the algorithm takes it",
+        help="side in pixels of the tiles that the network sees; auto: the whole photo if it fits into --memory; "
+        "photos of over 1024 pixels a side are cut for classical algorithms, of over 1536 for blind",
     )
     parser.add_argument(
         "--memory",
