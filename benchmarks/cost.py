@@ -41,10 +41,11 @@ class Clock(keras.callbacks.Callback):
         self.times.append(time.perf_counter())
 
 
-def settings_of(name: str, vgg_weights: str | None = None) -> Params:
-    """The parameters of a preset, with these VGG19 weights."""
+def settings_of(name: str, vgg_weights: str | None = None, precision: str | None = None) -> Params:
+    """The parameters of a preset, with these VGG19 weights and, where it is given, this precision."""
     preset = read_yaml(ROOT / "presets" / f"{name}.yaml")
-    changes = merged(preset, {"train": {"vgg_weights": vgg_weights}})
+    train = {"vgg_weights": vgg_weights} | ({"precision": precision} if precision else {})
+    changes = merged(preset, {"train": train})
     return check(merged(read_yaml(ROOT / "params.yaml"), changes), name)
 
 
@@ -87,9 +88,9 @@ def memory() -> str:
     return f"{peak / 1e9:.1f} GB of GPU memory"
 
 
-def measure(name: str, vgg_weights: str, rounds: int, *, whole: bool) -> None:
+def measure(name: str, vgg_weights: str, rounds: int, precision: str | None, *, whole: bool) -> None:
     """Train on random images for twice so many steps, the first ones not counted, or for all; print the cost."""
-    p = settings_of(name, vgg_weights)
+    p = settings_of(name, vgg_weights, precision)
     t = p.train
     crops, clock = random_crops(p), Clock()
     with devices.all_devices(t.batch_size):

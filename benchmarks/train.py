@@ -3,6 +3,7 @@
     python -m benchmarks.train                        # the paper's networks, batches of 1 and 8; half an hour
     python -m benchmarks.train --batch 1 --rounds 3   # minutes
     python -m benchmarks.train --preset seed          # what a preset costs here; KERAS_BACKEND=jax for a GPU
+    python -m benchmarks.train --preset pretrain --precision mixed_bfloat16
 
 The reference does what the WGAN-GP example of keras.io does, with our networks and losses: for each critic step it
 restores anew and scores sharp, restored and interpolated images one after the other; then it restores once more for the
@@ -29,6 +30,7 @@ import numpy as np
 
 SIZE, INFERENCE, CRITIC_STEPS = 128, 256, 5
 FILTERS, BLOCKS = 64, 9
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("reference", "ours")]
 
 
@@ -140,6 +142,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measured steps of each process (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=2, help="processes of each variant (default: %(default)s)")
     parser.add_argument("--preset", help="measure the cost of presets/NAME.yaml instead, on either backend")
+    parser.add_argument("--precision", choices=PRECISIONS, help="with --preset: instead of the preset's own")
     parser.add_argument("--whole", action="store_true", help="with --preset: all of its steps")
     parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -147,7 +150,7 @@ def main() -> None:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as stages/train.py
         from benchmarks.cost import measure
 
-        measure(options.preset, features_with_random_weights(), options.rounds, whole=options.whole)
+        measure(options.preset, features_with_random_weights(), options.rounds, options.precision, whole=options.whole)
         return
     if options.worker:
         print(json.dumps(worker(options.worker, options.batch[0], options.rounds)))
