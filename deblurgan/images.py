@@ -22,6 +22,11 @@ PNG_LEVEL = 2
 def read_rgb(file: Path | str | BinaryIO) -> np.ndarray:
     """Read an image file as `uint8` of shape (H, W, 3).
 
+    Raises
+    ------
+    OSError
+        The file cannot be read or is damaged; the error names it.
+
     Examples
     --------
     >>> import tempfile
@@ -30,8 +35,13 @@ def read_rgb(file: Path | str | BinaryIO) -> np.ndarray:
     ...     read_rgb(f"{folder}/red.png")[0, 0].tolist()
     [255, 0, 0]
     """
-    with Image.open(file) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        if isinstance(file, Path | str) and not error.filename and str(file) not in str(error):
+            raise type(error)(None, str(error), str(file)) from None  # Pillow does not say which file is damaged
+        raise
 
 
 def write_png(path: Path | str, image: np.ndarray) -> None:

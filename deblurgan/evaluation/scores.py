@@ -141,8 +141,9 @@ def averages(rows: list[dict[str, float]]) -> dict[str, float]:
 def interval(values: list[float], seed: int = 0) -> list[float]:
     """95 % bootstrap interval of a mean: between which means 95 % of resampled sets of images lie."""
     rng = np.random.default_rng(seed)
-    sample = np.asarray(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
-    return [round(float(bound), 6) for bound in np.percentile(sample.mean(axis=1), (2.5, 97.5))]
+    each, count = np.asarray(values), len(values)
+    means = [each[rng.integers(count, size=count)].mean() for _ in range(RESAMPLES)]
+    return [round(float(bound), 6) for bound in np.percentile(means, (2.5, 97.5))]
 
 
 def report(scores: list[Score]) -> dict:

@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage import restoration
 
 from deblurgan.images import from_linear, to_linear
-from deblurgan.restoration import tiles
+from deblurgan.restoration import fourier, tiles
 
 GUESS = 1.5
 """Standard deviation, in pixels, of the round Gaussian that stands for a blur that is not known."""
@@ -20,6 +20,8 @@ CAUTIOUS = 10
 
 RINGS = 8
 """How many times the kernel's radius Wiener's filter rings on, for a kernel whose spectrum falls off smoothly."""
+MEETING = 4
+"""How many times the kernel's side opposite borders have to meet, before Wiener's filter takes them for neighbours."""
 
 BYTES = 160
 """Bytes of memory for a pixel while it is restored, most of them for Fourier transforms in float64."""
@@ -58,7 +60,9 @@ def unsharp(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 def wiener(image: np.ndarray, kernel: np.ndarray, balance: float = 0.02) -> np.ndarray:
     """Divide by the kernel's spectrum where it is strong; parameters as of `unsharp`, `balance` against noise."""
-    return restoration.wiener(image, kernel, balance, clip=False)
+    height, width = image.shape
+    around = fourier.wrapped(image, MEETING * len(kernel)).astype(np.float64)  # borders that do not meet ring far
+    return restoration.wiener(around, kernel, balance, clip=False)[:height, :width]
 
 
 def richardson_lucy(image: np.ndarray, kernel: np.ndarray, iterations: int = ITERATIONS) -> np.ndarray:
@@ -126,6 +130,6 @@ def _reach(name: str, kernel: np.ndarray, iterations: int) -> int:
 
 
 def _deviation(kernel: np.ndarray) -> float:
-    """Standard deviation of a kernel along its rows, pixels."""
-    offsets = np.arange(len(kernel)) - len(kernel) // 2
-    return max(0.5, float(np.sqrt((kernel.sum(axis=0) * offsets**2).sum())))
+    """Standard deviation of the round Gaussian that is as wide as a kernel, pixels."""
+    squares = (np.arange(len(kernel)) - len(kernel) // 2) ** 2
+    return max(0.5, float(np.sqrt((kernel * (squares + squares[:, None])).sum() / 2)))

@@ -160,19 +160,19 @@ def estimate_blur(
     Estimate
         The same for the same photo on any number of cores.
     """
-    if looks_sharp(colours):
-        return _nothing("it does not look blurred")
     grey = (colours @ GREY + np.float32(1)) / 2
     values = to_linear(grey) if in_light else np.clip(grey, 0, 1)
+    if looks_sharp(colours):
+        return _nothing("it does not look blurred", values)
     full = float(to_linear(np.array(deconvolution.FULL))) if in_light else deconvolution.FULL
     longest = min(grey.shape) // 2 // PART
     tried = [one for one in ([side] if side else SIDES) if one <= longest]
     if not tried:
-        return _nothing(f"too small for a blur of {side or min(SIDES)} pixels")
+        return _nothing(f"too small for a blur of {side or min(SIDES)} pixels", values)
     parts = edged_parts(values, full, max(PATCH, PART * max(tried)))
     if not parts:
-        return _nothing("without edges that show a blur")
-    noise = float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
+        return _nothing("without edges that show a blur", values)
+    noise = _noise(parts)
     progress = _Progress(told, parts, tried)
     with ThreadPoolExecutor(usable_cores()) as threads:
         found = [_estimated(parts, one, noise, full, threads, progress) for one in tried]
@@ -182,8 +182,12 @@ def estimate_blur(
     return replace(chosen, consistency=float(np.median(alike)))
 
 
-def _nothing(why: str) -> Estimate:
-    return Estimate(np.ones((1, 1)), deconvolution.noise_of(np.zeros((3, 3))), (), 0.0, math.inf, 0.0, why)
+def _noise(parts: Sequence[np.ndarray]) -> float:
+    return float(np.hypot(np.median([deconvolution.noise_of(part) for part in parts]), KERNEL_ERROR))
+
+
+def _nothing(why: str, values: np.ndarray) -> Estimate:
+    return Estimate(np.ones((1, 1)), _noise([values]), (), 0.0, math.inf, 0.0, why)
 
 
 def edged_parts(values: np.ndarray, full: float, most: int = PATCH) -> list[np.ndarray]:

@@ -58,7 +58,8 @@ class Method:
     finish
         Looks at the image and its whole result, and changes the result in place, if anything does.
     largest_tile
-        Side from which larger tiles gain nothing, pixels: larger images are cut even where they fit into the memory.
+        Side from which larger tiles gain nothing, pixels: larger images are cut even where they fit into the memory,
+        unless the margins need larger tiles.
     """
 
     run: Restore
@@ -79,6 +80,11 @@ class Method:
     def smallest_tile(self) -> int:
         """The smallest side of a tile, pixels."""
         return _up(2 * self.margin + RAMP, self.step)
+
+    @property
+    def largest(self) -> float:
+        """The largest side of a tile, pixels."""
+        return max(self.largest_tile, self.smallest_tile)
 
     def shown(self, side: int) -> int:
         """The length that a side of an image is mirrored up to."""
@@ -193,10 +199,10 @@ def tile_for(method: Method, shape: tuple[int, ...], memory: float = MEMORY) -> 
         The image alone takes more, or hardly less.
     """
     sides = [method.shown(side) for side in shape[:2]]
-    if method.gigabytes(shape, None) <= memory and max(sides) <= method.largest_tile:
+    if method.gigabytes(shape, None) <= memory and max(sides) <= method.largest:
         return None
     area = max(memory * 1e9 - IMAGE_BYTES * shape[0] * shape[1], 0) / method.bytes
-    side = min(max(math.sqrt(area), area / min(sides)), method.largest_tile)  # one longer than an image's short side
+    side = min(max(math.sqrt(area), area / min(sides)), method.largest)  # one longer than an image's short side
     side = int(side)
     if method.few_sizes and side // APART * APART >= method.smallest_tile:
         side = side // APART * APART
@@ -228,7 +234,7 @@ def tile_enough(method: Method, shape: tuple[int, ...], work: float = OVERLAP) -
     tile = method.smallest_tile
     while tile < max(shape[:2]) and method.work(shape, tile) > work:
         tile += method.step
-    return tile if tile <= method.largest_tile else None
+    return tile if tile <= method.largest else None
 
 
 def _check_margins(method: Method, shape: tuple[int, ...], tile: int) -> None:

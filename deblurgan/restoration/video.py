@@ -76,7 +76,7 @@ def deblur_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.
         first = next((frame for packet in packets for frame in clip.frames(clip.pictures, packet)), None)
     if first is None:
         raise UserError("cut off or damaged: no frame came out")
-    left_out = []
+    left_out = ["transparency is left out"] if any(part.is_alpha for part in first.format.components) else []
     with (
         reading(source) as clip,
         new_file(target) as partial,

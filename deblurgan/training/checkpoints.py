@@ -152,9 +152,11 @@ def last_checkpoint(folder: Path, variables: list[keras.Variable]) -> TrainingSt
             return _read(path, shapes)
         except FileNotFoundError:
             continue
-        except PermissionError:
+        except MemoryError:
             raise
         except Exception as error:  # damaged bytes make NumPy and zipfile raise anything
+            if isinstance(error, OSError) and error.errno:  # the system's fault, not the file's
+                raise
             reason = " ".join(str(error).split())[:100] or type(error).__name__
             os.replace(path, path.with_suffix(DAMAGED))
             then = "from the checkpoint before it, if there is one" if path.name == FILE else "anew"
