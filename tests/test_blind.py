@@ -136,6 +136,19 @@ def test_where_nothing_can_be_estimated_the_photo_is_left():
         assert found.kernel.tolist() == [[1.0]]
 
 
+@pytest.mark.parametrize("sharp_at_sight", [False, True])
+def test_the_true_kernel_is_measured_where_nothing_is_estimated(sharp_at_sight, monkeypatch):
+    """With the photo's noise: the upper bound of what is estimated is not below the input."""
+    sharp, kernel = data.coffee()[100:220, 150:310], line(30, 14)
+    blur = add_noise(blur_image(sharp, kernel, linear=True), np.random.default_rng(0), 1)
+    monkeypatch.setattr(kernel_selection, "looks_sharp", lambda _: sharp_at_sight)
+    why = "it does not look blurred" if sharp_at_sight else "too small for a blur"
+    assert estimate_blur(to_float(blur), in_light=True).doubt.startswith(why)
+    images = blindly(blur, kernel, in_light=True)
+    assert (images["blind"] == blur).all()
+    assert psnr(images["true-kernel"], sharp) > psnr(blur, sharp) + 3
+
+
 def test_a_photo_that_is_flat_but_for_clipped_lamps_is_left():
     """And is no division by zero: where gradients count there are none."""
     light = np.zeros((300, 300), np.float32)

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from skimage import data
+from skimage import data, restoration
 
 from deblurgan.blur.convolution import add_noise, blur_image
 from deblurgan.evaluation.metrics import psnr
@@ -80,3 +80,36 @@ def test_large_images_are_cut_so_that_work_can_be_watched():
     assert tiles.tile_for(method, (1000, 1000, 3), 100) is None
     assert tiles.tile_for(method, (4000, 6000, 3), 100) == classical.TILE
     assert method.work((4000, 6000, 3), classical.TILE) < 1.6
+
+
+def test_wieners_borders_ring_less_than_where_they_do_not_meet():
+    """A straight kernel has zeros in its spectrum: what jumps at a border comes back all over."""
+    sharp, kernel = data.coffee()[80:320, 100:420], np.zeros((21, 21))
+    kernel[10] = 1 / 21
+    blur = add_noise(blur_image(sharp, kernel, linear=False), np.random.default_rng(0), 1)[..., 1] / 255
+    apart = restoration.wiener(blur, kernel, 0.02, clip=False)
+    meeting = classical.wiener(blur, kernel)
+    errors = [np.sqrt(np.mean((np.clip(one, 0, 1) - sharp[..., 1] / 255) ** 2)) for one in (apart, meeting)]
+    assert errors[1] < 0.7 * errors[0]
+
+
+@pytest.mark.parametrize("length", [3, 9, 21])
+def test_unsharp_takes_a_motion_for_as_wide_whichever_way_it_goes(length):
+    kernel = np.zeros((21, 21))
+    kernel[10, 10 - length // 2 : 11 + length // 2] = 1 / length
+    image = data.coffee()[:96, :128, 1] / 255
+    across, down = classical.unsharp(image, kernel), classical.unsharp(image.T, kernel.T).T
+    np.testing.assert_allclose(across, down, atol=1e-12)
+    guessed = classical.guessed_kernel(2.0)
+    assert classical._deviation(guessed) == pytest.approx(2.0, rel=0.01)
+
+
+@pytest.mark.parametrize("name", classical.ALGORITHMS)
+def test_a_kernel_of_any_size_restores_a_large_photo(name):
+    """Margins may ask for larger tiles than the usual ones."""
+    kernel = np.zeros((301, 301))
+    kernel[150] = 1 / 301
+    method = classical.algorithm(name, kernel, in_light=True)
+    tile = tiles.tile_for(method, (853, 6000, 3), 16)
+    assert tile is not None
+    assert method.smallest_tile <= tile <= max(classical.TILE, method.smallest_tile)

@@ -1,6 +1,7 @@
 """Directories that are published whole or not at all, whoever else is at work; the cache; stages whose DVC is gone."""
 
 import os
+import pickle
 import shlex
 import shutil
 import subprocess
@@ -8,11 +9,13 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, contents
 
-from deblurgan.errors import UserError
+from deblurgan.errors import UserError, explained
 from deblurgan.files import cache_directory, files_below, locked, new_directory, require
+from deblurgan.images import read_rgb, write_png
 
 
 def test_one_process_at_a_time_makes_a_directory(tmp_path):
@@ -137,3 +140,15 @@ def test_no_home_at_all_makes_no_folder_here(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"no home directory is known"):
         cache_directory()
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
+def test_a_damaged_image_is_named(tmp_path, kept):
+    """Also where the error comes out of another process."""
+    path = tmp_path / "photo.png"
+    write_png(path, np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(OSError, match="image file") as error:
+        read_rgb(path)
+    assert explained(pickle.loads(pickle.dumps(error.value))).count(str(path)) == 1

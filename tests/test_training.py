@@ -1,6 +1,7 @@
 """The training step, the schedule, the crops and what is watched."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -795,6 +796,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path, dam
         (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
     assert last_checkpoint(tmp_path, gan.state) == TrainingState()
     assert f"{tmp_path / 'before.npz'} is damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ESTALE, "Stale file handle"), MemoryError()], ids=repr)
+def test_a_passing_error_of_the_system_costs_no_checkpoint(tmp_path, error, monkeypatch):
+    gan = two_checkpoints(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(np, "load", lambda *_: (_ for _ in ()).throw(error))
+        last_checkpoint(tmp_path, gan.state)
+    assert len(last_checkpoint(tmp_path, gan.state).history) == 2
 
 
 def test_a_checkpoint_of_another_network_is_left_out(tmp_path, capsys):

@@ -680,3 +680,11 @@ def test_frames_of_a_clip_that_are_hardly_blurred_are_counted(tmp_path, capsys):
     assert (tmp_path / "out/clip.mp4").is_file()
     said = "3 of 3 frames hardly blurred for the network: left as they are; --always keeps the correction"
     assert f"deblur: note: {clip}: {said}" in capsys.readouterr().err
+
+
+def test_transparency_is_left_out_and_said(tmp_path, capsys):
+    source, picture = tmp_path / "in.mkv", np.full((48, 64, 4), 255, np.uint8)
+    picture[:, 32:, 3] = 0
+    film(source, 3 * [av.VideoFrame.from_ndarray(picture, "bgra")], codec="ffv1", pix_fmt="bgra")
+    main([str(source), "--video", "--algorithm", "unsharp", "--output", str(tmp_path / "out")])
+    assert f"{source}: transparency is left out" in capsys.readouterr().err
