@@ -24,13 +24,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from deblurgan.params import Train
+
 SIZE, INFERENCE, CRITIC_STEPS = 128, 256, 5
 FILTERS, BLOCKS = 64, 9
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = get_args(Train.model_fields["precision"].annotation)
 VARIANTS = [f"{who}, {how}" for how in ("plain", "oneDNN", "XLA") for who in ("reference", "ours")]
 
 

@@ -152,8 +152,8 @@ def test_train(monkeypatch, capsys, workers_here, eager):
 def test_cost(monkeypatch, capsys, eager):
     p = load(PARAMS)
     for preset in (ROOT / "presets").glob("*.yaml"):
-        settings = cost.settings_of(preset.stem, "weights.npz", "mixed_bfloat16").train
-        assert (settings.vgg_weights, settings.precision) == ("weights.npz", "mixed_bfloat16")
+        assert cost.settings_of(preset.stem, "weights.npz").train.vgg_weights == "weights.npz"
+        assert cost.settings_of(preset.stem, "weights.npz", "mixed_float16").train.precision == "mixed_float16"
     tiny = {
         "generator": SMALL,
         "critic": p.critic.model_copy(update={"filters": 4, "layers": 1}),

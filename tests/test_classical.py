@@ -105,8 +105,8 @@ def test_unsharp_takes_a_motion_for_as_wide_whichever_way_it_goes(length):
 
 
 @pytest.mark.parametrize("name", classical.ALGORITHMS)
-def test_a_kernel_of_any_size_restores_a_large_photo(name):
-    """Margins may ask for larger tiles than the usual ones."""
+def test_a_long_kernel_gets_tiles_larger_than_the_usual_ones(name):
+    """Its margins leave nothing of the usual ones."""
     kernel = np.zeros((301, 301))
     kernel[150] = 1 / 301
     method = classical.algorithm(name, kernel, in_light=True)

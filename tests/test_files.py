@@ -1,4 +1,5 @@
-"""Directories that are published whole or not at all, whoever else is at work; the cache; stages whose DVC is gone."""
+"""Directories that are published whole or not at all, whoever else is at work; the cache; stages whose DVC is gone;
+damaged images."""
 
 import os
 import pickle
